@@ -1,0 +1,1 @@
+"""Measures Holdfast beside its floors, in one run; `python -m bench` prints the table."""

@@ -1,0 +1,190 @@
+"""Talks to the daemon: the standard library's HTTP client, so that a command starts fast."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from holdfast.cli import place
+from holdfast.cli.failures import CommandError, NotRunningError, RefusedError
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection, HTTPResponse
+
+#: No answer of the daemon takes longer than its own bounds on a unit of work and a read.
+SECONDS = 30.0
+#: Longer than the keep-alive comments of a stream are apart.
+STREAM_SECONDS = 60.0
+_PAGE = 500
+_FIRST_ERROR = 400
+_OK = 200
+
+
+class Client:
+    """One daemon, signed in."""
+
+    def __init__(self, url: str, token: str | None, *, certificate: Path | None = None) -> None:
+        self.url = url
+        self._certificate = certificate
+        self._token = token
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            message = f"{url!r} is not the address of a daemon. Set HOLDFAST_URL to http://HOST:PORT."
+            raise CommandError(message)
+        self._parts = parts
+
+    def get(self, path: str, **query: object) -> Any:
+        """What a GET answers."""
+        return self._call("GET", _with_query(path, query))
+
+    def post(self, path: str, body: object) -> Any:
+        """What a POST answers; sent with a key of its own, so that it is safe to repeat."""
+        return self._call("POST", path, body)
+
+    def delete(self, path: str) -> Any:
+        """What a DELETE answers."""
+        return self._call("DELETE", path)
+
+    def pages(self, path: str, **query: object) -> Iterator[dict[str, Any]]:
+        """Every item of a list, page by page."""
+        following: object = None
+        while True:
+            page = self.get(path, **query, limit=_PAGE, cursor=following)
+            yield from page["items"]
+            following = page["next"]
+            if following is None:
+                return
+
+    def raw(self, path: str, *, seconds: float = SECONDS) -> tuple[int, bytes]:
+        """Status and body of a GET, whatever the status."""
+        connection = self._connect(seconds)
+        try:
+            with self._ask(connection, "GET", path) as response:
+                return response.status, response.read()
+        finally:
+            connection.close()
+
+    def stream(self, path: str, *, last_event_id: str | None = None, **query: object) -> Iterator[tuple[str, str, str]]:
+        """The events of an SSE stream as (id, event, data), until the daemon closes it."""
+        from http.client import HTTPException
+
+        connection = self._connect(STREAM_SECONDS)
+        headers = {"Accept": "text/event-stream"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        try:
+            with self._ask(connection, "GET", _with_query(path, query), headers=headers) as response:
+                if response.status != _OK:
+                    raise _refusal(response.status, response.read())
+                with suppress(OSError, HTTPException):  # a stream that breaks has ended; the caller resumes
+                    yield from _events(response)
+        finally:
+            connection.close()
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        headers: dict[str, str] = {}
+        encoded = None
+        if body is not None:
+            encoded = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        if method != "GET":
+            from holdfast.core.ids import new_id
+
+            headers["Idempotency-Key"] = new_id("cli")
+        connection = self._connect(SECONDS)
+        try:
+            with self._ask(connection, method, path, encoded, headers) as response:
+                status, raw = response.status, response.read()
+        finally:
+            connection.close()
+        if status >= _FIRST_ERROR:
+            raise _refusal(status, raw)
+        return json.loads(raw) if raw else None
+
+    def _connect(self, seconds: float) -> HTTPConnection:
+        from http.client import HTTPConnection, HTTPSConnection  # a quarter of the time that `--help` takes
+
+        host, port = self._parts.hostname or "", self._parts.port
+        if self._parts.scheme == "https":
+            import ssl
+
+            # Without a token nothing secret is sent, and whoever asks only wants to know whether somebody is there.
+            # With one: a certificate that nobody has signed is trusted by naming it, here or in SSL_CERT_FILE.
+            if self._token is None:
+                context = ssl._create_unverified_context()  # noqa: S323, SLF001
+            else:
+                context = ssl.create_default_context(cafile=self._certificate)
+            return HTTPSConnection(host, port, timeout=seconds, context=context)
+        return HTTPConnection(host, port, timeout=seconds)
+
+    def _ask(
+        self,
+        connection: HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> HTTPResponse:
+        from http.client import HTTPException
+
+        sent = dict(headers or {})
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        try:
+            connection.request(method, self._parts.path.rstrip("/") + path, body=body, headers=sent)
+            return connection.getresponse()
+        except ConnectionRefusedError:
+            message = f"Nothing answers at {self.url}. Start the daemon with: holdfast up --detach"
+            raise NotRunningError(message) from None
+        except TimeoutError:
+            message = f"The daemon at {self.url} did not answer in time. See: holdfast status"
+            raise CommandError(message) from None
+        except (OSError, HTTPException) as error:
+            if type(error).__name__ == "SSLCertVerificationError":
+                message = f"The certificate of {self.url} is signed by nobody known here. Name it in SSL_CERT_FILE."
+                raise CommandError(message) from None
+            message = f"The daemon at {self.url} ended the connection ({error}). See: holdfast status"
+            raise NotRunningError(message) from None
+
+
+def connect(data: Path | None) -> Client:
+    """The daemon of this data folder (or of HOLDFAST_URL), signed in."""
+    folder = place.data_folder(data)
+    return Client(place.address(folder), place.token(folder))
+
+
+def _with_query(path: str, query: dict[str, object]) -> str:
+    given = {key: value for key, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def _refusal(status: int, raw: bytes) -> RefusedError:
+    with suppress(ValueError, KeyError, TypeError):
+        error = json.loads(raw)["error"]
+        return RefusedError(str(error["message"]), http_status=status, code=str(error["code"]))
+    return RefusedError(f"The daemon answered with status {status}.", http_status=status, code="unknown")
+
+
+def _events(response: HTTPResponse) -> Iterator[tuple[str, str, str]]:
+    """Parse `text/event-stream`; an event cut off by the end of the stream is not one."""
+    fields: dict[str, str] = {}
+    while line := response.readline():
+        text = line.decode("utf-8", errors="replace").rstrip("\r\n")
+        if text:
+            name, _, value = text.partition(":")
+            if name:  # a line that starts with a colon is a comment
+                value = value.removeprefix(" ")
+                fields[name] = f"{fields['data']}\n{value}" if name == "data" and "data" in fields else value
+            continue
+        if "data" in fields:
+            yield fields.get("id", ""), fields.get("event", "message"), fields["data"]
+        fields = {}
+
+
+def segment(text: str) -> str:
+    """A word of the person as one segment of a path."""
+    return quote(text, safe="")

@@ -1,0 +1,47 @@
+"""`holdfast config`: the settings as the daemon would read them here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import output, place
+from holdfast.cli.failures import CommandError
+from holdfast.cli.place import DataOption, JsonOption
+
+app = typer.Typer(help="Show and check the settings.", no_args_is_help=True, rich_markup_mode=None)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The settings file; holdfast.toml in the data folder without it.")
+]
+
+
+@app.command()
+def show(config: ConfigOption = None, data: DataOption = None, json_: JsonOption = False) -> None:
+    """Print every setting, its value (no secrets) and where it was set."""
+    from holdfast.settings import Settings
+
+    settings = Settings.load(place.data_folder(data), config, os.environ)
+    rows = [{"setting": key, "value": value, "from": source} for key, value, source in settings.shown()]
+    if json_:
+        output.as_json(rows)
+    else:
+        output.table(rows, ("setting", "value", "from"), empty="There are no settings.")
+
+
+@app.command()
+def check(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Read the settings and say whether the daemon would take them."""
+    from holdfast.core.web.server import require_safe
+    from holdfast.settings import Settings
+
+    settings = Settings.load(place.data_folder(data), config, os.environ)
+    require_safe(settings.address[0], tls=settings.tls_cert is not None, insecure=settings.insecure_listen)
+    for file in (settings.tls_cert, settings.tls_key):
+        if file is not None and not os.access(file, os.R_OK):
+            message = f"The file {file} named in the settings cannot be read."
+            raise CommandError(message)
+    output.say("The settings are good.")

@@ -1,0 +1,157 @@
+"""`holdfast up`, `down`, `restart`, `status`, `version`: the daemon itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from holdfast import __version__
+from holdfast.cli import background, output, place
+from holdfast.cli.client import Client
+from holdfast.cli.config import ConfigOption
+from holdfast.cli.failures import CommandError, NotRunningError
+from holdfast.cli.place import DataOption, JsonOption
+
+_READY = 200
+
+DemoOption = Annotated[bool, typer.Option("--demo", help="Add a small demo project.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    for command in (up, down, restart, status, version):
+        app.command()(command)
+
+
+def up(  # noqa: PLR0913 - one parameter is one option
+    *,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")] = False,
+    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Default 127.0.0.1:4680.")] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="postgresql://... ; SQLite in the data folder without it.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="api, worker, provisioner, or several with commas.")] = None,
+    host: Annotated[str | None, typer.Option(help="The name of this host in the fleet.")] = None,
+    config: ConfigOption = None,
+    demo: DemoOption = False,
+    insecure_listen: Annotated[
+        bool, typer.Option("--insecure-listen", help="Listen beyond loopback without TLS.")
+    ] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Open a store that lacks acknowledged writes.")
+    ] = False,
+    data: DataOption = None,
+) -> None:
+    """Run the daemon, in the foreground or (--detach) in the background."""
+    folder = place.data_folder(data)
+    given: dict[str, Any] = {
+        "listen": listen,
+        "database": database,
+        "roles": role,
+        "host": host,
+        "insecure_listen": insecure_listen or None,
+    }
+    if detach:
+        options = background.options_of(given, config=config, demo=demo, accept_loss=accept_loss)
+        _say_started(folder, background.start(folder, options))
+        return
+    from holdfast.app import serve
+    from holdfast.settings import Settings
+
+    settings = Settings.load(folder, config, os.environ, given)
+
+    def announce(url: str) -> None:
+        output.say(f"Holdfast {__version__} is up at {url} (pid {os.getpid()}, data {folder})")
+        sys.stdout.flush()
+
+    tasks = [_demo(folder, settings.tls_cert)] if demo else []
+    raise typer.Exit(serve(settings, accept_loss=accept_loss, announce=announce, when_ready=tasks))
+
+
+def _demo(folder: Path, certificate: Path | None) -> Callable[[str], None]:
+    from holdfast.cli.demo import add_demo
+
+    def add(url: str) -> None:
+        try:
+            add_demo(folder, url, certificate)
+        except CommandError as error:  # the daemon is worth having without the demo
+            output.complain(f"holdfast: the demo project was not added: {error}")
+
+    return add
+
+
+def down(data: DataOption = None) -> None:
+    """End the daemon: it finishes what it has begun, then goes."""
+    folder = place.data_folder(data)
+    found = place.running(folder)
+    background.stop(folder, found)
+    output.say(f"Stopped (pid {found.pid}).")
+
+
+def restart(data: DataOption = None) -> None:
+    """End the daemon if it runs, then run it in the background with the options it was started with."""
+    folder = place.data_folder(data)
+    found = place.holder(folder)
+    if found is not None:
+        background.stop(folder, found)
+        output.say(f"Stopped (pid {found.pid}).")
+    _say_started(folder, background.start(folder, background.last_options(folder)))
+
+
+def _say_started(folder: Path, started: background.Started) -> None:
+    output.say(f"Holdfast {__version__} is up at {started.url} (pid {started.pid}), log in {folder / background.LOG}")
+
+
+def status(data: DataOption = None, json_: JsonOption = False) -> None:
+    """Say whether the daemon is well, and what it is not well about."""
+    folder = place.data_folder(data)
+    client = Client(place.address(folder), None)
+    code, raw = client.raw("/readyz")
+    try:
+        readiness = json.loads(raw)
+        overall, checks = str(readiness["overall"]), list(readiness["checks"])
+    except (ValueError, KeyError, TypeError):
+        message = f"What answers at {client.url} is not Holdfast. Set HOLDFAST_URL or --data to the right one."
+        raise NotRunningError(message) from None
+    found = place.holder(folder)
+    if json_:
+        about = {"url": client.url, "pid": found.pid if found else None, "data": str(folder)}
+        output.as_json(about | {"started_at": found.started_at if found else None, "readiness": readiness})
+    else:
+        running = f"pid {found.pid}, since {found.started_at}" if found else "on another machine or folder"
+        output.facts([("overall", overall), ("url", client.url), ("daemon", running), ("data", folder)])
+        rows = [check | {"critical": "yes" if check.get("critical") else "no"} for check in checks]
+        output.table(rows, ("name", "status", "critical", "latency_ms", "last_ok_at", "last_error"), empty="No checks.")
+    if code != _READY:
+        message = f"The daemon is not ready ({overall})."
+        raise CommandError(message)
+
+
+def version(json_: JsonOption = False) -> None:
+    """Print the versions of Holdfast and of what it stands on."""
+    import platform
+    from importlib import metadata
+
+    from holdfast.core.version import commit_id
+
+    found: dict[str, object] = {
+        "holdfast": __version__,
+        "commit": commit_id(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    for name in ("apsw", "psycopg", "uvicorn", "fastapi"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    if json_:
+        output.as_json(found)
+    else:
+        output.facts(found.items())

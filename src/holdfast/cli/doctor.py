@@ -1,0 +1,114 @@
+"""`holdfast doctor`: what is missing on this machine, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+
+import typer
+
+from holdfast.cli import output, place
+from holdfast.cli.failures import CommandError
+from holdfast.cli.place import DataOption, JsonOption
+
+_PYTHON = (3, 11)
+_ROOM = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    status: str  # ok, missing (something will not work) or optional (something further would)
+    found: str
+    remedy: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the root."""
+    app.command()(doctor)
+
+
+def doctor(data: DataOption = None, json_: JsonOption = False) -> None:
+    """Look at this machine: what is missing, and how to get it."""
+    findings = list(_look(place.data_folder(data)))
+    if json_:
+        output.as_json([asdict(finding) for finding in findings])
+    else:
+        output.table([asdict(each) for each in findings], ("name", "status", "found", "remedy"), empty="Nothing.")
+    missing = [each.name for each in findings if each.status == "missing"]
+    if missing:
+        message = f"Missing: {', '.join(missing)}. The remedies are listed above."
+        raise CommandError(message)
+
+
+def _look(folder: Path) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= _PYTHON
+    yield Finding("python", "ok" if good else "missing", version, "" if good else "Install Python 3.11 or newer.")
+    yield _program("git", needed=True)
+    yield _program("tmux", needed=False)
+    yield _sqlite()
+    yield _postgres()
+    yield _folder(folder)
+    yield _room(folder)
+    running = place.holder(folder)
+    yield Finding("daemon", "ok", f"pid {running.pid}, {running.url}" if running else "not running")
+
+
+def _program(name: str, *, needed: bool) -> Finding:
+    path = shutil.which(name)
+    if path:
+        return Finding(name, "ok", path)
+    managers: dict[str, Callable[[str], str]] = {
+        "apt-get": "apt-get install {}".format,
+        "dnf": "dnf install {}".format,
+        "pacman": "pacman -S {}".format,
+        "apk": "apk add {}".format,
+        "brew": "brew install {}".format,
+    }
+    how = next((say(name) for manager, say in managers.items() if shutil.which(manager)), f"Install {name}.")
+    prefix = "" if os.geteuid() == 0 or how.startswith(("brew", "Install")) else "sudo "
+    return Finding(name, "missing" if needed else "optional", "not found", prefix + how)
+
+
+def _sqlite() -> Finding:
+    try:
+        apsw = import_module("apsw")
+    except ImportError as error:
+        return Finding("sqlite", "missing", str(error), f"{sys.executable} -m pip install apsw")
+    return Finding("sqlite", "ok", f"{apsw.sqlite_lib_version()} (apsw {apsw.apsw_version()})")
+
+
+def _postgres() -> Finding:
+    try:
+        psycopg = import_module("psycopg")
+    except ImportError as error:
+        remedy = f"{sys.executable} -m pip install 'holdfast[postgres]'"
+        return Finding("postgresql driver", "optional", str(error).splitlines()[0], remedy)
+    return Finding("postgresql driver", "ok", psycopg.__version__)
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def _folder(folder: Path) -> Finding:
+    nearest = _existing(folder)
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return Finding("data folder", "ok", str(folder))
+    return Finding("data folder", "missing", f"{nearest} cannot be written", "Choose another with --data DIR.")
+
+
+def _room(folder: Path) -> Finding:
+    free = shutil.disk_usage(_existing(folder)).free
+    found = f"{free // (1024 * 1024)} MB free"
+    if free >= _ROOM:
+        return Finding("disk", "ok", found)
+    return Finding("disk", "missing", found, f"Free some room near {_existing(folder)}.")

@@ -1,0 +1,111 @@
+"""`holdfast events` and `holdfast audit`: the change log, as it was and as it grows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli import output
+from holdfast.cli.client import Client, connect
+from holdfast.cli.place import DataOption, JsonOption
+
+Change = dict[str, Any]
+FollowOption = Annotated[bool, typer.Option("-f", "--follow", help="Go on as changes happen.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the root."""
+    app.command()(events)
+    app.command()(audit)
+
+
+def events(
+    follow: FollowOption = False,
+    after: Annotated[
+        int | None, typer.Option(min=0, help="Start behind this number; -f without it starts now.")
+    ] = None,
+    scope: Annotated[str | None, typer.Option(help="Only this scope, such as a project's id.")] = None,
+    event: Annotated[str | None, typer.Option(help="Only this event, such as project_created.")] = None,
+    data: DataOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Print the change log: what changed, by whom, why."""
+    client = connect(data)
+    filters = {"scope": scope, "event": event}
+    changes = _follow(client, after, **filters) if follow else _past(client, after or 0, **filters)
+    _print(changes, _line, json_=json_)
+
+
+def audit(
+    follow: FollowOption = False,
+    actor: Annotated[str | None, typer.Option(help="Only acts of this actor, such as token:<id> or daemon.")] = None,
+    data: DataOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Print who or what did what."""
+    client = connect(data)
+    acts = _follow(client, 0, event="audit_created") if follow else _past(client, 0, event="audit_created")
+    _print((act for act in acts if actor in (None, act["actor"])), _act_line, json_=json_)
+
+
+def _past(client: Client, after: int, **filters: str | None) -> Iterator[Change]:
+    """The log from `after` to where it stood when it was first asked."""
+    head: int | None = None
+    while True:
+        page = client.get("/api/v1/changes", after=after, limit=500, **filters)
+        head = int(page["head"]) if head is None else head
+        for change in page["items"]:
+            if change["seq"] > head:
+                return
+            yield change
+        if page["next"] is None:
+            return
+        after = int(page["next"])
+
+
+def _follow(client: Client, after: int | None, **filters: str | None) -> Iterator[Change]:
+    """The stream, taken up again where it broke; a gap that cannot be closed is said aloud."""
+    last: str | None = None
+    while True:
+        start = after if last is None else None
+        for event_id, event, data in client.stream("/api/v1/events", last_event_id=last, after=start, **filters):
+            last = event_id or last
+            if event == "reset":
+                reason = json.loads(data).get("reason")
+                output.complain(f"holdfast: changes were passed over ({reason}); going on from {event_id}")
+                continue
+            yield json.loads(data)
+        if last is None and after is None:
+            # Nothing was seen yet, so there is no place to resume from but now.
+            after = int(client.get("/api/v1/changes", after=0, limit=1)["head"])
+
+
+def _print(changes: Iterator[Change], line: Callable[[Change], str], *, json_: bool) -> None:
+    for change in changes:
+        if json_:
+            output.as_json(change, indent=None)
+        else:
+            output.say(line(change))
+
+
+def _payload(change: Change) -> Any:
+    found = change["payload"]
+    return json.loads(found) if isinstance(found, str) else found
+
+
+def _line(change: Change) -> str:
+    changed = _payload(change).get("changed") or []
+    what = f"{change['entity']} {change['entity_id']}"
+    return f"{change['seq']}  {change['at']}  {change['scope']}  {change['event']}  {what}  by {change['actor']}" + (
+        f"  ({', '.join(changed)})" if changed else ""
+    )
+
+
+def _act_line(change: Change) -> str:
+    act = _payload(change)
+    detail = act.get("detail") or {}
+    words = " ".join(f"{key}={output.cell(value)}" for key, value in detail.items()) if isinstance(detail, dict) else ""
+    return f"{change['at']}  {change['actor']}  {act['kind']}  {act.get('subject') or '-'}  {words}".rstrip()

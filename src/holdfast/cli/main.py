@@ -1,0 +1,50 @@
+"""The `holdfast` command: gathers the groups and turns every end into an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+import typer
+
+from holdfast.cli import access, config, daemon, doctor, events, output, project
+from holdfast.cli.failures import FAILED, CommandError
+from holdfast.core.errors import HoldfastError
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="holdfast",
+    help="Keeps watch over work that runs unattended, and never loses track.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # help without Rich: it would double the time that any command takes to start
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+daemon.register(app)
+doctor.register(app)
+app.add_typer(access.app, name="token")
+app.add_typer(config.app, name="config")
+events.register(app)
+app.add_typer(project.app, name="project")
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    status = FAILED
+    try:
+        app()  # leaves by SystemExit; wrong usage with 2
+    except CommandError as error:
+        output.complain(f"holdfast: {error}")
+        status = error.status
+    except HoldfastError as error:
+        output.complain(f"holdfast: {error.message}")
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more may be written, not even by the interpreter's end.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)

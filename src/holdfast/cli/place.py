@@ -1,0 +1,75 @@
+"""Where things are: the data folder, the running daemon's address, the token. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli.failures import CommandError, NotRunningError
+
+if TYPE_CHECKING:
+    from holdfast.core.store.lock import Holder
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", envvar="HOLDFAST_DATA", help="The data folder; the platform's own without it."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+
+
+def data_folder(given: Path | None) -> Path:
+    """The folder meant: the one given, or the platform's user data folder."""
+    if given is not None:
+        return given.expanduser().absolute()
+    from platformdirs import user_data_path
+
+    return user_data_path("holdfast", appauthor=False)
+
+
+def holder(data: Path) -> Holder | None:
+    """The daemon that runs on this folder, if one does."""
+    from holdfast.core.store import lock
+
+    return lock.holder(data) if data.is_dir() else None
+
+
+def running(data: Path) -> Holder:
+    """The daemon that runs on this folder; without one the command cannot do its work."""
+    found = holder(data)
+    if found is None:
+        message = f"No daemon runs on {data}. Start it with: holdfast up{_data_flag(data)} --detach"
+        raise NotRunningError(message)
+    return found
+
+
+def address(data: Path) -> str:
+    """Where the daemon listens: HOLDFAST_URL, or what the running daemon wrote down."""
+    if given := os.environ.get("HOLDFAST_URL"):
+        return given.rstrip("/")
+    found = running(data)
+    if not found.url:
+        message = f"The daemon of {data} (pid {found.pid}) is starting and has no address yet. Try again in a moment."
+        raise NotRunningError(message)
+    return found.url
+
+
+def token(data: Path) -> str:
+    """The bearer token: HOLDFAST_TOKEN, or the one that the daemon made on its first start."""
+    if given := os.environ.get("HOLDFAST_TOKEN"):
+        return given
+    file = data / "token"
+    try:
+        return file.read_text("utf-8").strip()
+    except OSError as error:
+        message = (
+            f"There is no token to sign in with: {file} cannot be read ({error.strerror}). "
+            "Set HOLDFAST_TOKEN, or run this as the user who runs the daemon."
+        )
+        raise CommandError(message) from None
+
+
+def _data_flag(data: Path) -> str:
+    return "" if data == data_folder(None) else f" --data {data}"

@@ -1,0 +1,75 @@
+"""`holdfast project`: the repositories that are looked after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli import client, output
+from holdfast.cli.place import DataOption, JsonOption
+
+app = typer.Typer(help="Registered repositories.", no_args_is_help=True, rich_markup_mode=None)
+
+_ROUTE = "/api/v1/projects"
+_COLUMNS = ("id", "path", "agent", "forge", "checks", "max_sessions", "created_at")
+
+
+@app.command()
+def add(
+    path: Annotated[Path, typer.Argument(help="A git repository with at least one commit.")],
+    id_: Annotated[str | None, typer.Option("--id", help="Its name here; the folder's own without it.")] = None,
+    agent: Annotated[str | None, typer.Option(help="The agent that works on it unless told otherwise.")] = None,
+    forge: Annotated[str | None, typer.Option(help="Where its pull requests live: local or github.")] = None,
+    check: Annotated[
+        list[str] | None, typer.Option(help="A command that must succeed before a merge; may be repeated.")
+    ] = None,
+    max_sessions: Annotated[int | None, typer.Option(min=1, help="How many sessions may run at once.")] = None,
+    data: DataOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Register a repository."""
+    wanted: dict[str, Any] = {
+        "path": str(path.expanduser().absolute()),
+        "id": id_,
+        "agent": agent,
+        "forge": forge,
+        "checks": check or None,
+        "max_sessions": max_sessions,
+    }
+    body = {key: value for key, value in wanted.items() if value is not None}
+    made = client.connect(data).post(_ROUTE, body)
+    if json_:
+        output.as_json(made)
+    else:
+        output.say(f"Added project {made['id']} at {made['path']}.")
+
+
+@app.command("ls")
+def list_(data: DataOption = None, json_: JsonOption = False) -> None:
+    """List the projects."""
+    rows = list(client.connect(data).pages(_ROUTE))
+    if json_:
+        output.as_json(rows)
+    else:
+        output.table(rows, _COLUMNS, empty="There are no projects. Add one with: holdfast project add PATH")
+
+
+@app.command()
+def show(
+    project: Annotated[str, typer.Argument(metavar="ID")], data: DataOption = None, json_: JsonOption = False
+) -> None:
+    """Show one project."""
+    found = client.connect(data).get(f"{_ROUTE}/{client.segment(project)}")
+    if json_:
+        output.as_json(found)
+    else:
+        output.facts(found.items())
+
+
+@app.command()
+def rm(project: Annotated[str, typer.Argument(metavar="ID")], data: DataOption = None) -> None:
+    """Forget a project; the repository itself is left as it is."""
+    client.connect(data).delete(f"{_ROUTE}/{client.segment(project)}")
+    output.say(f"Removed project {project}. Its repository was not touched.")

@@ -1,0 +1,1 @@
+"""Who may do what: bearer tokens, their scopes, and single-use tickets for browsers."""

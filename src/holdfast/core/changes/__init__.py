@@ -1,0 +1,1 @@
+"""The change log: declared columns, generated triggers, the ordered feed and its stream."""

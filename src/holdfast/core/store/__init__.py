@@ -1,0 +1,1 @@
+"""The one store: two engines, one port, units of work."""

@@ -1,0 +1,1 @@
+"""HTTP: access rules, error envelope, the app factory."""

@@ -1,0 +1,231 @@
+"""Projects: the repositories that Holdfast looks after, and their routes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from holdfast.core.errors import Conflict, Invalid, MissingReference, NotFound
+from holdfast.core.store.port import Reader, Row, Unit
+from holdfast.core.store.sql import load
+from holdfast.core.web.routes import Access, Call, Reply, Route
+from holdfast.core.web.shapes import END, PLAIN, PageQuery, answer, encode, page
+from holdfast.core.web.writes import Written, write
+from holdfast.fleet.repository import look_at
+
+SQL = load("holdfast.fleet", "projects.sql")
+ADDED, CHANGED, REMOVED = "project.added", "project.changed", "project.removed"
+#: How many sessions of a project run at once unless told otherwise.
+USUAL_SESSIONS = 4
+_ID = r"^[a-z0-9][a-z0-9-]{0,39}" + END
+_CREATED = 201
+_NO_CONTENT = 204
+
+Id = Annotated[str, Meta(pattern=_ID)]
+Agent = Annotated[str, Meta(pattern=_ID, description="The agent that works on it unless told otherwise.")]
+Forge = Literal["local", "github"]
+Checks = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=2_000, pattern=PLAIN)]],
+    Meta(max_length=20, description="Commands that must succeed before a merge."),
+]
+Sessions = Annotated[int, Meta(ge=1, le=1_000, description="How many sessions may run at once.")]
+
+
+class ProjectBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A repository to register."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=4_000, pattern=PLAIN, description="An absolute path.")]
+    id: Annotated[Id, Meta(description="Its name here; made from the folder's without it.")] | None = None
+    agent: Agent | None = None
+    forge: Forge = "local"
+    checks: Checks = []
+    max_sessions: Sessions = USUAL_SESSIONS
+
+
+class ProjectChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What of a project is to change; what is left out stays."""
+
+    agent: Agent | UnsetType | None = UNSET
+    forge: Forge | UnsetType = UNSET
+    checks: Checks | UnsetType = UNSET
+    max_sessions: Sessions | UnsetType = UNSET
+
+
+class Project(msgspec.Struct):
+    """A registered repository."""
+
+    id: str
+    path: str
+    agent: str | None
+    forge: str
+    checks: list[str]
+    max_sessions: int
+    created_at: str
+
+
+class ProjectPage(msgspec.Struct):
+    """Projects by id."""
+
+    items: list[Project]
+    next: str | None
+
+
+def shown(row: Row) -> Row:
+    """A row as the API shows it: what is JSON in the store is JSON there, not a string."""
+    return row | {"checks": msgspec.Raw(row["checks"].encode())}
+
+
+def _named(reader: Reader, project: str) -> Row:
+    row = reader.one(SQL.by_id, id=project)
+    if row is None:
+        message = f"There is no project {project[:80]!r}. `holdfast project ls` lists them."
+        raise NotFound(message)
+    return row
+
+
+async def list_projects(call: Call) -> Reply:
+    """Projects by id."""
+    query: PageQuery = call.query
+
+    def work(reader: Reader) -> list[Row]:
+        return reader.all(SQL.page, after=query.cursor or "", limit=query.limit + 1)
+
+    return page([shown(row) for row in await call.deps.store.read(work)], query.limit, "id")
+
+
+async def show_project(call: Call) -> Reply:
+    """One project."""
+    return answer(shown(await call.deps.store.read(lambda reader: _named(reader, call.path["id"]))))
+
+
+async def add_project(call: Call) -> Reply:
+    """Register a repository."""
+    body: ProjectBody = call.body
+    repository = await asyncio.to_thread(look_at, body.path)
+    project = body.id or repository.id
+    if not project:
+        message = f"The folder name of {repository.path!r} makes no id. Give one with `id`."
+        raise Invalid(message, field="id")
+    try:
+        repository.path.encode()
+    except UnicodeEncodeError:
+        message = "The path is not UTF-8 text. Move the repository to a path that is."
+        raise Invalid(message, field="path") from None
+
+    def work(unit: Unit) -> Written:
+        _refuse_twice(unit, project, repository.path)
+        row: Row = {
+            "id": project,
+            "path": repository.path,
+            "agent": body.agent,
+            "forge": body.forge,
+            "checks": encode(body.checks).decode(),
+            "max_sessions": body.max_sessions,
+        }
+        unit.run(SQL.add, **row, at=unit.at)
+        reply = answer(shown(row | {"created_at": unit.at}), _CREATED)
+        return Written(reply, project, {"path": repository.path})
+
+    return await write(call, ADDED, work)
+
+
+def _refuse_twice(unit: Unit, project: str, path: str) -> None:
+    clash = unit.one(SQL.clashing, id=project, path=path)
+    if clash is None:
+        return
+    if clash["path"] == path:
+        message = f"{path!r} is registered already, as project {clash['id']!r}."
+    else:
+        message = f"Project {project!r} is there already, at {clash['path']!r}. Choose another with `id`."
+    raise Conflict(message, project=clash["id"])
+
+
+async def change_project(call: Call) -> Reply:
+    """Change what was given; the rest stays."""
+    body: ProjectChange = call.body
+    given: dict[str, Any] = {
+        name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not UNSET
+    }
+    if "checks" in given:
+        given["checks"] = encode(given["checks"]).decode()
+
+    def work(unit: Unit) -> Written:
+        before = _named(unit, call.path["id"])
+        after = before | given
+        changed = sorted(name for name in given if after[name] != before[name])
+        if changed:
+            unit.run(SQL.change, **{name: after[name] for name in SQL.change.params})
+        return Written(answer(shown(after)), after["id"], {"changed": changed}, acted=bool(changed))
+
+    return await write(call, CHANGED, work)
+
+
+async def remove_project(call: Call) -> Reply:
+    """Forget a project; its repository is left as it is."""
+
+    def work(unit: Unit) -> Written:
+        row = _named(unit, call.path["id"])
+        unit.run(SQL.remove, id=row["id"])
+        return Written(Reply(b"", _NO_CONTENT), row["id"], {"path": row["path"]})
+
+    return await write(call, REMOVED, work)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/projects",
+        access=Access.READ,
+        handler=list_projects,
+        audit=None,
+        summary="Registered repositories",
+        query=PageQuery,
+        reply=ProjectPage,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/projects",
+        access=Access.ADMIN,
+        handler=add_project,
+        audit=ADDED,
+        summary="Register a repository",
+        body=ProjectBody,
+        reply=Project,
+        status=_CREATED,
+        errors=(Conflict,),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/projects/{id}",
+        access=Access.READ,
+        handler=show_project,
+        audit=None,
+        summary="One registered repository",
+        reply=Project,
+        errors=(NotFound,),
+    ),
+    Route(
+        method="PATCH",
+        path="/api/v1/projects/{id}",
+        access=Access.ADMIN,
+        handler=change_project,
+        audit=CHANGED,
+        summary="Change a registered repository; what is left out stays",
+        body=ProjectChange,
+        reply=Project,
+        errors=(NotFound,),
+    ),
+    Route(
+        method="DELETE",
+        path="/api/v1/projects/{id}",
+        access=Access.ADMIN,
+        handler=remove_project,
+        audit=REMOVED,
+        summary="Forget a repository; it is left as it is",
+        status=_NO_CONTENT,
+        errors=(NotFound, MissingReference),
+    ),
+)

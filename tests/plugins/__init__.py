@@ -1,0 +1,1 @@
+"""What the test runs add to pytest: guarantees, counted skips, programs that a test needs."""
