@@ -22,6 +22,7 @@ from holdfast.core.changes.hub import Hub
 from holdfast.core.clock import SYSTEM, Clock
 from holdfast.core.health.checks import Check, core_checks
 from holdfast.core.health.readiness import About, Readiness
+from holdfast.core.health.writing import Writing
 from holdfast.core.pack import AuditKind, Pack
 from holdfast.core.store.port import Unit
 from holdfast.core.web.factory import Application, Deps, build_app
@@ -159,7 +160,10 @@ async def serving(
     hub = Hub(feed, clock)
     await hub.start()
     about = About(settings.roles, "0.0.0")
-    readiness = Readiness(core_checks(store, feed) if checks is None else checks, clock, about)
+    writing = Writing(store)
+    readiness = Readiness(
+        core_checks(store, feed, writing, folder) if checks is None else checks, clock, about, writing
+    )
     await readiness.start()
     deps = Deps(store, feed, hub, settings, tokens, clock, readiness)
     app = build_app((*own, EXTRA), deps)

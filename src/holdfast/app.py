@@ -117,6 +117,7 @@ class App:
         from holdfast.core.changes.retention import Keep, Retention  # noqa: PLC0415
         from holdfast.core.health.checks import core_checks  # noqa: PLC0415
         from holdfast.core.health.readiness import About, Readiness  # noqa: PLC0415
+        from holdfast.core.health.writing import Writing  # noqa: PLC0415
 
         settings, store, clock = self._settings, self.store, self._clock
         self.feed = Feed(store, clock)
@@ -135,7 +136,8 @@ class App:
         keep = Keep(age=timedelta(days=settings.changes.keep_days), count=settings.changes.keep_rows)
         self.retention = Retention(store, self.feed, clock, keep)
         about = About(settings.roles, VERSION, commit_id())
-        self.readiness = Readiness(core_checks(store, self.feed), clock, about)
+        writing = Writing(store)
+        self.readiness = Readiness(core_checks(store, self.feed, writing, settings.data), clock, about, writing)
 
     async def _open_doors(self) -> None:
         from holdfast.core.web.factory import Deps, build_app  # noqa: PLC0415

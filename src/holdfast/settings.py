@@ -39,7 +39,7 @@ def _listed(value: object) -> object:
     if value.lstrip().startswith("["):
         try:
             return json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             message = f"is not a JSON list: {error}"
             raise ValueError(message) from None
     return [word.strip() for word in value.split(",") if word.strip()]
@@ -74,15 +74,17 @@ class ChangesSettings(Section):
     """The change log: how much of it is kept."""
 
     keep_days: float = Field(30.0, gt=0, le=36_500, description="Changes older than this may be removed.")
-    keep_rows: int = Field(5_000_000, ge=1_000, description="The most changes that are kept.")
+    keep_rows: int = Field(5_000_000, ge=1_000, le=1_000_000_000, description="The most changes that are kept.")
 
 
 class StreamSettings(Section):
     """`GET /api/v1/events`: bounds of the live stream."""
 
     subscribers: int = Field(1_000, ge=1, le=100_000, description="Streams that may be open at once.")
-    ring_events: int = Field(10_000, ge=16, description="Recent events kept encoded in memory.")
-    ring_bytes: int = Field(8_388_608, ge=65_536, description="Bytes of recent events kept in memory.")
+    ring_events: int = Field(10_000, ge=16, le=1_000_000, description="Recent events kept encoded in memory.")
+    ring_bytes: int = Field(
+        8_388_608, ge=65_536, le=1_073_741_824, description="Bytes of recent events kept in memory."
+    )
     keep_alive_seconds: float = Field(15.0, ge=1, le=300, description="Silence after which a comment is sent.")
 
 
@@ -295,8 +297,11 @@ def _from_file(file: Path, *, required: bool) -> dict[str, object]:
     except (OSError, UnicodeDecodeError) as error:
         message = f"The settings file {file} cannot be read: {error}. Check its mode and that it is UTF-8 text."
         raise SettingsWrong(message) from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a TOMLDecodeError is one, and so is what a number of 5,000 digits raises
         message = f"The settings file {file} is not TOML: {error}. Correct that place."
+        raise SettingsWrong(message) from None
+    except RecursionError:
+        message = f"The settings file {file} is nested too deep. No setting is: remove what it has in brackets."
         raise SettingsWrong(message) from None
     known = [key for key, _ in walk() if key != "data"]
     sections = {key.split(".")[0] for key in known if "." in key}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import stat
 import zipfile
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from holdfast.core import errors
@@ -153,6 +156,55 @@ async def test_a_damaged_backup_is_refused_and_nothing_is_made_of_it(
     with pytest.raises(errors.StoreRefused, match="backup"):
         restore_into(target, config(back), make_store.lock(back))
     assert contents(back) == before
+
+
+@pytest.mark.guards(
+    "Whichever byte of a backup of PostgreSQL is damaged, it is called damaged, in words.",
+    against="a traceback of the archive's library in the middle of a restore",
+    breaks=("backup-damage-is-untyped",),
+)
+def test_any_damaged_byte_of_an_archive_is_called_damage(target: Path) -> None:
+    from holdfast.core.store import backup_postgres as archives
+
+    manifest = archives.Manifest(1, "u", "v", "t", {}, {"audit": archives.Table(1, "x", "")}, {})
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("tables/audit.copy", bytes(range(256)) * 4)
+        archive.writestr(archives._MANIFEST, msgspec.json.encode(manifest))
+    whole, caught = target.read_bytes(), 0
+    for offset in range(len(whole)):
+        target.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0xFF]) + whole[offset + 1 :])
+        try:
+            with archives._opened(target) as archive:
+                archives._manifest(archive, target)
+        except errors.StoreCorrupt:
+            caught += 1
+    assert caught > len(whole) / 2  # the rest are dates, rights and the like, which nobody reads
+
+
+@pytest.mark.guards(
+    "Whatever holds rows is made for its owner alone, whoever may look into the folder.",
+    against="tokens and transcripts that every user of the machine can read",
+    breaks=("store-is-for-everybody", "backup-is-for-everybody", "archive-is-for-everybody"),
+)
+async def test_the_store_and_its_backups_are_for_their_owner_alone(make_store: StoreMaker, target: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        place = make_store.place()
+        place.data.mkdir(parents=True, exist_ok=True)
+        place.data.chmod(0o755)
+        store = await make_store(packs=(CORE,), at=place)
+        await tokens(store, "one")
+        back_up(place.data, target, url=place.url)
+    finally:
+        os.umask(before)
+    found = _modes(place.data) | _modes(target.parent)
+    assert target.name in found
+    assert (DATABASE in found) == (place.url is None)
+    assert set(found.values()) == {0o600}
+
+
+def _modes(folder: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir() if file.is_file()}
 
 
 @pytest.mark.parametrize("engine", ["postgres"], indirect=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
+import apsw
+import psycopg
 import pytest
 
+from conftest import StoreMaker
 from holdfast.core.changes import log
 from holdfast.core.changes.cursors import Filter
+from holdfast.core.clock import parse_stamp
 from holdfast.core.errors import BrokenRule, StoreError
 from holdfast.core.store.port import Act, Row, Store, Unit
 from holdfast.core.store.sql import query
@@ -98,6 +103,26 @@ async def test_every_row_carries_the_actor_the_cause_and_the_one_time_of_its_uni
     first, second, third = await logged(store)
     assert {(c.actor, c.cause, c.at) for c in (first, second)} == {("session:s1", "signal:9", times[-1])}
     assert (third.actor, third.cause) == ("token:t2", "request:7")
+
+
+async def test_a_write_from_outside_any_unit_is_logged_as_such_at_its_own_time(
+    make_store: StoreMaker, store: Store
+) -> None:
+    await store.unit(ACT, lambda u: add(u, "a"))
+    place = make_store.place_of(store)
+    await store.close()
+    if place.url is None:
+        with apsw.Connection(str(place.data / "holdfast.db")) as connection:
+            connection.execute("UPDATE things SET size = 7")
+            rows = list(connection.execute(SQL.log.sqlite))
+        connection.close()
+    else:
+        with psycopg.connect(place.url) as server:
+            server.execute("UPDATE things SET size = 7")
+            rows = server.execute(SQL.log.postgres).fetchall()
+    *_, actor, cause, at = rows[-1]
+    assert (actor, cause) == ("outside", "")
+    assert parse_stamp(at) >= parse_stamp(rows[0][-1]) - timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("name", ["rekey_thing", "rescope_part"])

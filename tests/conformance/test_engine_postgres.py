@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -28,7 +28,6 @@ from holdfast.core.store.postgres import PostgresStore
 from holdfast.core.store.postgres_runner import ATTEMPTS
 from holdfast.core.store.sql import query
 from manual_clock import ManualClock
-from pg_proxy import Cut, Wire
 from testpack import ACT, SQL
 
 if TYPE_CHECKING:
@@ -209,48 +208,6 @@ async def test_a_server_that_is_not_there_is_named_without_its_password() -> Non
     assert "s3cret" not in caught.value.message
     with pytest.raises(StoreClosed):
         await store.unit(ACT, sized("a"))
-
-
-# --- commits in doubt ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def wired(
-    make_store: StoreMaker, place_on_wire: tuple[Wire, Callable[[], Awaitable[Store]]]
-) -> tuple[Wire, Store]:
-    wire, opened = place_on_wire
-    return wire, await opened()
-
-
-@pytest.fixture
-def place_on_wire(make_store: StoreMaker) -> Iterator[tuple[Wire, Callable[[], Awaitable[Store]]]]:
-    place = make_store.place()
-    wire = Wire(str(place.url))
-
-    async def opened() -> Store:
-        return await make_store(at=type(place)(place.data, wire.url), options=ONE_WRITER)
-
-    yield wire, opened
-    wire.close()
-
-
-@pytest.mark.guards(
-    "When the connection breaks during a commit, the unit is done exactly once, and its caller is told the truth.",
-    against="A unit that was committed and runs again, or one that was not and is reported as done.",
-    breaks=("postgres-rerun-in-doubt",),
-)
-@pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.AFTER])
-async def test_a_commit_cut_on_its_way_is_done_exactly_once(wired: tuple[Wire, Store], cut: Cut) -> None:
-    wire, store = wired
-    heard = asyncio.Event()
-    await store.unit(ACT, sized("a", 10))
-    store.on_commit(heard.set)
-    wire.cut = cut
-    assert await store.unit(ACT, grown()) == 1
-    assert wire.cuts == 1
-    assert heard.is_set()
-    assert await size_of(store) == 11
-    assert await changes_in(store) == 2
 
 
 # --- units of work that cross --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.core import faults
 from holdfast.core.errors import StoreBusy, StoreLost, StoreReadOnly, StoreRefused
+from holdfast.core.store import sql
 from holdfast.core.store.options import StoreOptions
 from holdfast.core.store.port import Reader, Store, Unit
 from holdfast.core.store.prepare import DATABASE
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from conftest import StoreMaker
 
 LIMIT = 20.0
+#: A read that holds its view for some 10 ms.
+DAWDLES = sql.query(
+    "dawdles",
+    sqlite="SELECT (SELECT count(*) FROM things) + (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+    "WHERE i < 100000) SELECT count(*) FROM n) AS count",
+)
 
 
 @pytest.fixture
@@ -126,7 +133,7 @@ async def test_a_coroutine_function_is_refused_as_work(make_store: StoreMaker) -
 async def test_the_log_stays_bounded_under_endless_writing_and_reading(make_store: StoreMaker) -> None:
     place = make_store.place()
     limit = 64 * 1024
-    store = await make_store(at=place, options=StoreOptions(wal_bytes=limit, readers=2))
+    store = await make_store(at=place, options=StoreOptions(wal_bytes=limit, readers=4))
     done = asyncio.Event()
 
     async def writes(caller: int) -> None:
@@ -135,9 +142,10 @@ async def test_the_log_stays_bounded_under_endless_writing_and_reading(make_stor
 
     async def reads() -> None:
         while not done.is_set():
-            await store.read(lambda reader: reader.one(SQL.count_things))
+            await store.read(lambda reader: reader.one(DAWDLES))
 
-    reading = [asyncio.ensure_future(reads()) for _ in range(2)]
+    # So many that at every moment somebody reads: the log begins anew only because newcomers are made to wait.
+    reading = [asyncio.ensure_future(reads()) for _ in range(4)]
     await asyncio.gather(*(writes(caller) for caller in range(8)))
     done.set()
     await asyncio.gather(*reading)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from holdfast.core import errors, faults
-from holdfast.core.store import opening
+from holdfast.core.store import opening, sqlite
 from holdfast.core.store.head import HEAD, Head, read_head, write_head
 from holdfast.core.store.prepare import DATABASE
 from opened import add, filled, postgres_only, refused, things
@@ -102,6 +103,46 @@ async def test_a_cancelled_open_lets_nobody_in_before_its_thread_is_done(make_st
         assert await asyncio.to_thread(given_back.acquire, timeout=20)
         given_back.release()
     assert await things(await make_store(at=place)) == []
+
+
+@pytest.mark.guards(
+    "An open that is cancelled while its engine starts brings the engine down before anybody else may open the store.",
+    against="two engines on one store, one of which nobody can close",
+    breaks=("sqlite-start-leaves-its-engine", "postgres-close-leaves-its-threads"),
+)
+async def test_an_open_cancelled_while_the_engine_starts_leaves_no_engine(
+    make_store: StoreMaker, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, gate = make_store.place(), faults.Gate(limit=20)
+    kind, name = _connecting(engine)
+    connect = getattr(kind, name)
+
+    def held_up(*args: Any, **options: Any) -> Any:
+        gate()
+        return connect(*args, **options)
+
+    monkeypatch.setattr(kind, name, held_up)
+    opening = asyncio.create_task(make_store(at=place))
+    await asyncio.to_thread(gate.reached.wait, 20)
+    for _ in range(3):  # one that is impatient
+        opening.cancel()
+        await asyncio.wait({opening}, timeout=0.01)
+    with pytest.raises(errors.DataInUse):
+        await make_store(at=place)
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("holdfast-")] == []
+    assert await things(await make_store(at=place)) == []
+
+
+def _connecting(engine: str) -> tuple[Any, str]:
+    """Where an engine that starts opens a connection."""
+    if engine == "sqlite":
+        return sqlite, "connect"
+    from holdfast.core.store.postgres_session import Session
+
+    return Session, "_connected"
 
 
 async def test_an_open_that_failed_can_be_tried_again_at_once(make_store: StoreMaker) -> None:

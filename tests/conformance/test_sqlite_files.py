@@ -182,6 +182,7 @@ def test_a_read_only_store_is_refused_untouched(what: str) -> None:
         data.chmod(0o700)
         assert "cannot be written" in said
         assert "StoreReadOnly" in said
+        assert str(data if what == "folder" else data / DATABASE) in said
         after = bytes_of(data)
         assert {**after, LOCK: b""} == {**before, LOCK: b""}
 

@@ -48,6 +48,13 @@ async def grow(feed: Feed, first: int, last: int, *, title: str = "x") -> None:
         await feed.advanced(feed.position)
 
 
+async def in_ring(hub: Hub, seq: int) -> None:
+    """Until everything up to this position is there for live readers."""
+    async with asyncio.timeout(10):
+        while hub.ring.end < seq:
+            await asyncio.sleep(0)
+
+
 async def next_events(reader: Subscription, count: int, parser: Parser | None = None) -> list[Event]:
     parser = parser or Parser()
     seen: list[Event] = []
@@ -268,6 +275,7 @@ async def test_events_that_come_while_a_reader_replays_are_neither_lost_nor_doub
         reading = asyncio.ensure_future(next_events(reader, 9))
         assert await asyncio.to_thread(gate.reached.wait, 10)
         await grow(feed, 5, 7)
+        await in_ring(hub, 7)
         gate.open()
         await grow(feed, 8, 9)
         assert [e.seq for e in await reading] == list(range(1, 10))

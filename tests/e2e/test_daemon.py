@@ -209,6 +209,6 @@ def test_the_lock_file_names_the_daemon_for_those_who_look(daemon: Daemon) -> No
 
 def test_an_unknown_variable_of_ours_is_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
     refused = holdfast("up", "--data", str(tmp_path / "data"), HOLDFAST_LISTN="127.0.0.1:0")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "HOLDFAST_LISTEN" in refused.stderr
     assert "HOLDFAST_LISTN" not in environment()

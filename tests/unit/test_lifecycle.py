@@ -105,6 +105,23 @@ async def test_a_task_that_ends_well_or_is_cancelled_or_is_not_vital_disturbs_no
     assert supervisor.deaths == []
 
 
+@pytest.mark.guards(
+    "An announcement that fails ends the daemon with status 1, and its services are stopped in order.",
+    against="a store that is never closed because nobody was there to read that it is open",
+    breaks=("lifecycle-forgets-to-stop-after-a-failed-announcement",),
+)
+async def test_an_announcement_that_fails_stops_everything_in_order() -> None:
+    def ready() -> None:
+        raise BrokenPipeError
+
+    seen = Recorder()
+    supervisor = Supervisor([seen.part("store"), seen.part("web")], stop_seconds=_GRACE)
+    async with asyncio.timeout(_GRACE):
+        assert await supervisor.run(ready) == 1
+    assert [str(death) for death in supervisor.deaths] == ["the task 'announcement' died: BrokenPipeError: "]
+    assert seen.said == ["+store", "+web", "-web", "-store"]
+
+
 async def test_a_failed_start_stops_what_runs_and_is_raised() -> None:
     seen = Recorder()
     services = [seen.part("store"), seen.part("feed", fails=True), seen.part("web")]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from holdfast.core.errors import DataInUse, StoreRefused
+from holdfast.core.errors import DataInUse, StoreFull, StoreRefused
 from holdfast.core.store.lock import LOCK, hold_data, holder
 from places import bytes_of
 
@@ -132,3 +133,40 @@ def test_a_lock_that_was_given_back_opens_nothing(tmp_path: Path) -> None:
         pass
     with pytest.raises(StoreRefused, match="given back"):
         lock.claim()
+
+
+def _no_room(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.guards(
+    "A full disk under the lock is refused in words, and the folder can be held as soon as there is room.",
+    against="a folder that stays locked by the very process that could not lock it",
+    breaks=("lock-stays-after-a-full-disk",),
+)
+def test_a_full_disk_leaves_the_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", _no_room)
+        with pytest.raises(StoreFull, match="Make room"), hold_data(tmp_path):
+            pass
+    with hold_data(tmp_path) as lock:
+        assert holder(tmp_path) == lock.holder
+
+
+@pytest.mark.guards(
+    "A disk that fills up before the lock can tell the address is refused in words, and what it said before stands.",
+    against="a bare OSError on the terminal, and a lock that names nobody",
+    breaks=("lock-says-the-bare-error",),
+)
+@pytest.mark.parametrize("room", [_no_room, lambda *_: 3], ids=["none", "for a part"])
+def test_a_lock_that_cannot_be_written_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: Callable[..., int]
+) -> None:
+    with hold_data(tmp_path) as lock:
+        before = lock.holder
+        with monkeypatch.context() as full:
+            full.setattr(os, "pwrite", room)
+            with pytest.raises(StoreFull, match="Make room"):
+                lock.describe(url="http://127.0.0.1:1")
+        assert lock.holder == before
+        assert holder(tmp_path) == before

@@ -95,3 +95,21 @@ def test_the_console_gets_no_control_characters_from_outside(out: io.StringIO) -
     logs.get("web").info("said", text="\x1b]0;title\x07")
     assert "\x1b" not in out.getvalue()
     assert "title" in out.getvalue()
+
+
+class _Gone(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("stream", [_Gone(), None], ids=["the reader has gone", "there never was one"])
+def test_a_log_that_nobody_takes_costs_the_line_and_nothing_else(
+    stream: io.StringIO | None, out: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", stream)
+    logs.configure("info", "json", None)
+    logs.get("web").info("lost")
+    assert out.getvalue() == ""

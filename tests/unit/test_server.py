@@ -95,12 +95,14 @@ async def test_what_is_under_way_is_answered_and_what_comes_later_is_sent_away(s
     served.front.open(app("done", hold))
     under_way = spawn(served.get("/slow"), name="client", vital=False)
     await came.wait()
-    served.front.close()
-    idle = spawn(served.front.idle(), name="idle", vital=False)
-    status, headers, body = await served.get("/late")
-    assert (status, body["error"]["code"], headers["connection"]) == (503, "stopping", "close")
-    assert not idle.done()
-    go.set()
+    try:
+        served.front.close()
+        idle = spawn(served.front.idle(), name="idle", vital=False)
+        status, headers, body = await served.get("/late")
+        assert (status, body["error"]["code"], headers["connection"]) == (503, "stopping", "close")
+        assert not idle.done()
+    finally:
+        go.set()  # also when it fails: the client waits on a thread, which would hold the end of the run
     assert (await under_way)[::2] == (200, "done")
     await asyncio.wait_for(idle, 10)
 
@@ -125,6 +127,14 @@ def test_a_port_that_is_taken_is_refused_by_name() -> None:
 def test_an_address_that_is_not_ours_is_refused_by_name() -> None:
     with pytest.raises(ListenRefused, match=r"192\.0\.2\.1:4680"):
         bind("192.0.2.1", 4680)
+
+
+@pytest.mark.parametrize("host", [".a", "a..b", "x" * 70, "a\0b"])
+def test_a_name_that_no_machine_can_have_is_refused_in_words(host: str) -> None:
+    with pytest.raises(ListenRefused, match=r"--listen"):
+        is_loopback(host)
+    with pytest.raises(ListenRefused, match=r"--listen"):
+        bind(host, 4680)
 
 
 def test_only_loopback_is_loopback() -> None:

@@ -185,3 +185,26 @@ def test_settings_cannot_be_changed_afterwards(tmp_path: Path) -> None:
 
 def test_a_wrong_setting_is_one_of_our_own_errors() -> None:
     assert issubclass(SettingsWrong, HoldfastError)
+
+
+WHOLE = [key for key, field in walk() if field.annotation is int]
+
+
+@pytest.mark.parametrize("key", WHOLE)
+def test_every_whole_number_has_an_end(key: str, tmp_path: Path) -> None:
+    section, _, name = key.rpartition(".")
+    for huge in (2**31, 2**63, 10**30):
+        with pytest.raises(SettingsWrong, match=key):
+            in_file(tmp_path, f"[{section}]\n{name} = {huge}\n")
+    for endless in ("9" * 5_000, "-" + "9" * 5_000):
+        with pytest.raises(SettingsWrong):
+            in_file(tmp_path, f"[{section}]\n{name} = {endless}\n")
+        with pytest.raises(SettingsWrong, match=key):
+            Settings.load(tmp_path / "empty", env={variable(key): endless})
+
+
+def test_a_file_that_is_nested_without_end_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SettingsWrong, match=r"holdfast\.toml is nested too deep"):
+        in_file(tmp_path, "x = " + "[" * 5_000)
+    with pytest.raises(SettingsWrong, match="not a JSON list"):
+        Settings.load(tmp_path / "empty", env={"HOLDFAST_ACCESS_HOSTS": "[" * 100_000})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,24 +11,24 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from holdfast.cli import place
 from holdfast.cli.client import Client
-from holdfast.cli.failures import CommandError, NotRunningError
+from holdfast.cli.failures import USAGE, CommandError, NotRunningError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.core.store.lock import Holder
 
 LOG = "holdfast.log"
 _OPTIONS = "up.json"
+_DATABASE = "HOLDFAST_DATABASE"
 #: A big migration goes on for longer than this; then the daemon is left to it and the person is told.
 _START_SECONDS = 60.0
 #: Beyond the grace that the settings can state, for `down` to give up.
 _STOP_SECONDS = 620.0
 _STEP = 0.02
 _TAIL_LINES = 12
-_OK = 200
 
 
 @dataclass(frozen=True)
@@ -40,33 +41,63 @@ class Started:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of an `up`: words of its command line, and what must not stand on one for all to see."""
+    """The options of an `up`: its words, and variables for what must not stand on a command line."""
 
     words: list[str]
-    database: str | None = None
+    #: HOLDFAST_* that are settings.
+    variables: dict[str, str]
 
 
 def options_of(given: dict[str, object], *, config: Path | None, demo: bool, accept_loss: bool) -> Options:
-    """The options that `up` was given, for the process that it starts."""
+    """The options that `up` was given, by its command line and its environment."""
     flags = {"listen": "--listen", "roles": "--role", "host": "--host"}
     words: list[str] = []
     for name, flag in flags.items():
         if given.get(name) is not None:
             words += [flag, str(given[name])]
     if config is not None:
-        words += ["--config", str(config.expanduser().absolute())]
+        words += ["--config", str(config)]
     switches = {"--demo": demo, "--insecure-listen": bool(given.get("insecure_listen")), "--accept-loss": accept_loss}
     words += [flag for flag, wanted in switches.items() if wanted]
-    database = given.get("database")
-    return Options(words, None if database is None else str(database))
+    variables = _settings()
+    if given.get("database") is not None:
+        variables[_DATABASE] = str(given["database"])
+    return Options(words, variables)
+
+
+def _settings() -> dict[str, str]:
+    """The variables of this environment that are settings."""
+    from holdfast.settings import NOT_SETTINGS, PREFIX
+
+    return {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name not in NOT_SETTINGS}
 
 
 def last_options(data: Path) -> Options:
-    """The options of the last `up --detach` of this folder."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads((data / _OPTIONS).read_text("utf-8"))
-        return Options([str(word) for word in found["words"]], found["database"])
-    return Options([])
+    """The options of the last `up` of this folder that came up; this environment's where none is remembered."""
+    file = data / _OPTIONS
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        variables = {str(name): str(value) for name, value in found["variables"].items()}
+        return Options([str(word) for word in found["words"]], variables)
+    except FileNotFoundError:
+        return Options([], _settings())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # To go on without them would move the daemon to another address or store without a word.
+        message = f"What the daemon was started with cannot be read from {file}. Run: holdfast down, holdfast up ..."
+        raise CommandError(message) from None
+
+
+def remember(data: Path, options: Options) -> None:
+    """Keep the options of a daemon that has come up, for `restart`."""
+    from holdfast.core.store.files import clear, put_in_place
+
+    # Loss is accepted once, by a person, not again by every restart.
+    words = [word for word in options.words if word != "--accept-loss"]
+    new = data / f"{_OPTIONS}.new"
+    clear(new)  # whatever mode it has: a database URL may hold a password, the file is for this user alone
+    with open(new, "w", encoding="utf-8", opener=_private) as file:
+        json.dump({"words": words, "variables": options.variables}, file)
+    put_in_place(new, data / _OPTIONS)
 
 
 def start(data: Path, options: Options) -> Started:
@@ -75,10 +106,9 @@ def start(data: Path, options: Options) -> Started:
     if running is not None:
         message = f"A daemon runs on {data} already: {running}. See: holdfast status"
         raise CommandError(message)
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _remember(data, options)
-    env = os.environ | ({"HOLDFAST_DATABASE": options.database} if options.database else {})
-    with open(data / LOG, "ab", opener=_private) as log:
+    dropped = set(_settings()) - set(options.variables)
+    env = {name: value for name, value in os.environ.items() if name not in dropped} | options.variables
+    with _log(data) as log:
         told = log.tell()
         process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", "holdfast", "up", "--data", str(data), *options.words],
@@ -92,16 +122,32 @@ def start(data: Path, options: Options) -> Started:
     return _until_serving(data, process, told)
 
 
+def require_folder(data: Path) -> None:
+    """Refuse a data folder that is a file, or below one, before anything is looked for in it."""
+    from holdfast.core.store.files import refusal
+
+    for each in (data, *data.parents):
+        try:
+            if each.is_dir():
+                return
+            if each.exists():
+                raise refusal(each, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+        except OSError as error:
+            raise refusal(data, error) from None
+
+
+def _log(data: Path) -> BinaryIO:
+    from holdfast.core.store.files import refusal
+
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return open(data / LOG, "ab", opener=_private)
+    except OSError as error:
+        raise refusal(data, error) from None
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _remember(data: Path, options: Options) -> None:
-    # Loss is accepted once, by a person, not again by every restart.
-    words = [word for word in options.words if word != "--accept-loss"]
-    # A database URL may hold a password: the file is for this user alone from its first byte on.
-    with open(data / _OPTIONS, "w", encoding="utf-8", opener=_private) as file:
-        json.dump({"words": words, "database": options.database}, file)
 
 
 def _until_serving(data: Path, process: subprocess.Popen[bytes], told: int) -> Started:
@@ -110,7 +156,7 @@ def _until_serving(data: Path, process: subprocess.Popen[bytes], told: int) -> S
     for _ in range(int(_START_SECONDS / _STEP)):
         if (status := process.poll()) is not None:
             message = f"The daemon ended with status {status} while it started. It said:\n{_tail(data / LOG, told)}"
-            raise CommandError(message)
+            raise UsageError(message) if status == USAGE else CommandError(message)
         found = place.holder(data)
         if found is not None and found.pid == process.pid and found.url and _serves(found.url):
             return Started(process.pid, found.url)
@@ -125,8 +171,7 @@ def _until_serving(data: Path, process: subprocess.Popen[bytes], told: int) -> S
 def _serves(url: str) -> bool:
     """Whether the daemon answers for real: while it starts, the stand-in answers everything but /healthz with 503."""
     with suppress(NotRunningError, CommandError):
-        status, _ = Client(url, None).raw("/api/v1/status", seconds=5.0)
-        return status < 500  # noqa: PLR2004 - 401 without a token: the real one is there
+        return Client(url, None).serves()  # 401 without a token: the real one is there
     return False
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from holdfast.cli import place
-from holdfast.cli.failures import CommandError, NotRunningError, RefusedError
+from holdfast.cli.failures import FAILED, USAGE, CommandError, NotRunningError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
@@ -21,6 +21,7 @@ SECONDS = 30.0
 STREAM_SECONDS = 60.0
 _PAGE = 500
 _FIRST_ERROR = 400
+_FIRST_FAULT = 500
 _OK = 200
 
 
@@ -31,11 +32,7 @@ class Client:
         self.url = url
         self._certificate = certificate
         self._token = token
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            message = f"{url!r} is not the address of a daemon. Set HOLDFAST_URL to http://HOST:PORT."
-            raise CommandError(message)
-        self._parts = parts
+        self._parts = _address(url)
 
     def get(self, path: str, **query: object) -> Any:
         """What a GET answers."""
@@ -68,6 +65,10 @@ class Client:
         finally:
             connection.close()
 
+    def serves(self, *, seconds: float = 5.0) -> bool:
+        """Whether the daemon answers for real: while it starts or ends, a stand-in answers with 503."""
+        return self.raw("/api/v1/status", seconds=seconds)[0] < _FIRST_FAULT
+
     def stream(self, path: str, *, last_event_id: str | None = None, **query: object) -> Iterator[tuple[str, str, str]]:
         """The events of an SSE stream as (id, event, data), until the daemon closes it."""
         from http.client import HTTPException
@@ -89,7 +90,7 @@ class Client:
         headers: dict[str, str] = {}
         encoded = None
         if body is not None:
-            encoded = json.dumps(body).encode()
+            encoded = _sent(json.dumps(body, ensure_ascii=False))
             headers["Content-Type"] = "application/json"
         if method != "GET":
             from holdfast.core.ids import new_id
@@ -137,6 +138,9 @@ class Client:
         try:
             connection.request(method, self._parts.path.rstrip("/") + path, body=body, headers=sent)
             return connection.getresponse()
+        except UnicodeError:  # from the domain name system: a label that is empty or too long
+            message = f"{self.url!r} is not the address of a daemon. Set HOLDFAST_URL to http://HOST:PORT."
+            raise UsageError(message) from None
         except ConnectionRefusedError:
             message = f"Nothing answers at {self.url}. Start the daemon with: holdfast up --detach"
             raise NotRunningError(message) from None
@@ -144,6 +148,9 @@ class Client:
             message = f"The daemon at {self.url} did not answer in time. See: holdfast status"
             raise CommandError(message) from None
         except (OSError, HTTPException) as error:
+            if type(error).__name__ == "gaierror":
+                message = f"No host is known by the name {self._parts.hostname!r} ({error.args[-1]}). See HOLDFAST_URL."
+                raise NotRunningError(message) from None
             if type(error).__name__ == "SSLCertVerificationError":
                 message = f"The certificate of {self.url} is signed by nobody known here. Name it in SSL_CERT_FILE."
                 raise CommandError(message) from None
@@ -159,13 +166,35 @@ def connect(data: Path | None) -> Client:
 
 def _with_query(path: str, query: dict[str, object]) -> str:
     given = {key: value for key, value in query.items() if value is not None}
+    for value in given.values():
+        _sent(str(value))
     return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
 
+def _address(url: str) -> SplitResult:
+    with suppress(ValueError):  # a bracket that is not closed, a port that is none
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and url.isprintable():
+            return parts
+    message = f"{url!r} is not the address of a daemon. Set HOLDFAST_URL to http://HOST:PORT."
+    raise UsageError(message)
+
+
+def _sent(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        message = "What was given is not UTF-8 text, which everything here must be, names and paths too."
+        raise UsageError(message) from None
+
+
 def _refusal(status: int, raw: bytes) -> RefusedError:
-    with suppress(ValueError, KeyError, TypeError):
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
         error = json.loads(raw)["error"]
-        return RefusedError(str(error["message"]), http_status=status, code=str(error["code"]))
+        code = str(error["code"])
+        # A path of the right form that holds the wrong thing is no wrong usage.
+        usage = code == "invalid" and error.get("details", {}).get("field") != "path"
+        return RefusedError(str(error["message"]), http_status=status, code=code, status=USAGE if usage else FAILED)
     return RefusedError(f"The daemon answered with status {status}.", http_status=status, code="unknown")
 
 
@@ -187,4 +216,7 @@ def _events(response: HTTPResponse) -> Iterator[tuple[str, str, str]]:
 
 def segment(text: str) -> str:
     """A word of the person as one segment of a path."""
-    return quote(text, safe="")
+    if text in {"", ".", ".."}:
+        message = f"{text!r} is not an ID."
+        raise UsageError(message)
+    return quote(_sent(text), safe="")

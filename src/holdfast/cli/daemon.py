@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,6 +49,7 @@ def up(  # noqa: PLR0913 - one parameter is one option
 ) -> None:
     """Run the daemon, in the foreground or (--detach) in the background."""
     folder = place.data_folder(data)
+    background.require_folder(folder)
     given: dict[str, Any] = {
         "listen": listen,
         "database": database,
@@ -57,8 +57,8 @@ def up(  # noqa: PLR0913 - one parameter is one option
         "host": host,
         "insecure_listen": insecure_listen or None,
     }
+    options = background.options_of(given, config=config, demo=demo, accept_loss=accept_loss)
     if detach:
-        options = background.options_of(given, config=config, demo=demo, accept_loss=accept_loss)
         _say_started(folder, background.start(folder, options))
         return
     from holdfast.app import serve
@@ -67,11 +67,25 @@ def up(  # noqa: PLR0913 - one parameter is one option
     settings = Settings.load(folder, config, os.environ, given)
 
     def announce(url: str) -> None:
-        output.say(f"Holdfast {__version__} is up at {url} (pid {os.getpid()}, data {folder})")
-        sys.stdout.flush()
+        _remember(folder, options)
+        _announce(f"Holdfast {__version__} is up at {url} (pid {os.getpid()}, data {folder})")
 
     tasks = [_demo(folder, settings.tls_cert)] if demo else []
     raise typer.Exit(serve(settings, accept_loss=accept_loss, announce=announce, when_ready=tasks))
+
+
+def _remember(folder: Path, options: background.Options) -> None:
+    try:
+        background.remember(folder, options)
+    except (OSError, UnicodeError) as error:  # the daemon is worth having without
+        output.complain(f"holdfast: restart will not know the options of this daemon: {error}")
+
+
+def _announce(text: str) -> None:
+    try:
+        output.say(text)
+    except (CommandError, output.ReaderGoneError) as error:  # it serves; nobody needs to hear of it for that
+        output.complain(f"holdfast: {error} {text}".replace("  ", " "))
 
 
 def _demo(folder: Path, certificate: Path | None) -> Callable[[str], None]:
@@ -95,13 +109,14 @@ def down(data: DataOption = None) -> None:
 
 
 def restart(data: DataOption = None) -> None:
-    """End the daemon if it runs, then run it in the background with the options it was started with."""
+    """End the daemon if it runs, then run it in the background with the options and settings it was started with."""
     folder = place.data_folder(data)
+    options = background.last_options(folder)
     found = place.holder(folder)
     if found is not None:
         background.stop(folder, found)
         output.say(f"Stopped (pid {found.pid}).")
-    _say_started(folder, background.start(folder, background.last_options(folder)))
+    _say_started(folder, background.start(folder, options))
 
 
 def _say_started(folder: Path, started: background.Started) -> None:

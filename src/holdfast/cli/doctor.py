@@ -58,7 +58,11 @@ def _look(folder: Path) -> Iterator[Finding]:
     yield _postgres()
     yield _folder(folder)
     yield _room(folder)
-    running = place.holder(folder)
+    try:
+        running = place.holder(folder)
+    except CommandError as error:  # another user's folder; the rest was worth looking at all the same
+        yield Finding("daemon", "missing", "cannot be asked", str(error))
+        return
     yield Finding("daemon", "ok", f"pid {running.pid}, {running.url}" if running else "not running")
 
 

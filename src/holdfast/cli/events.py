@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import output
 from holdfast.cli.client import Client, connect
+from holdfast.cli.failures import CommandError, NotRunningError, RefusedError
 from holdfast.cli.place import DataOption, JsonOption
 
 Change = dict[str, Any]
+#: How often, and how many seconds apart, a stream that broke looks for the daemon: longer than a restart takes.
+_TRIES = 20
+_PAUSE = 0.5
+_STARTING = 503
 FollowOption = Annotated[bool, typer.Option("-f", "--follow", help="Go on as changes happen.")]
 
 
@@ -33,9 +39,8 @@ def events(
     json_: JsonOption = False,
 ) -> None:
     """Print the change log: what changed, by whom, why."""
-    client = connect(data)
     filters = {"scope": scope, "event": event}
-    changes = _follow(client, after, **filters) if follow else _past(client, after or 0, **filters)
+    changes = _follow(data, after, **filters) if follow else _past(connect(data), after or 0, **filters)
     _print(changes, _line, json_=json_)
 
 
@@ -46,8 +51,7 @@ def audit(
     json_: JsonOption = False,
 ) -> None:
     """Print who or what did what."""
-    client = connect(data)
-    acts = _follow(client, 0, event="audit_created") if follow else _past(client, 0, event="audit_created")
+    acts = _follow(data, 0, event="audit_created") if follow else _past(connect(data), 0, event="audit_created")
     _print((act for act in acts if actor in (None, act["actor"])), _act_line, json_=json_)
 
 
@@ -66,21 +70,40 @@ def _past(client: Client, after: int, **filters: str | None) -> Iterator[Change]
         after = int(page["next"])
 
 
-def _follow(client: Client, after: int | None, **filters: str | None) -> Iterator[Change]:
+def _follow(data: Path | None, after: int | None, **filters: str | None) -> Iterator[Change]:
     """The stream, taken up again where it broke; a gap that cannot be closed is said aloud."""
+    from holdfast.core.clock import pause
+
+    if after is None:
+        # Now, written down: a stream that breaks before it has brought anything is taken up from there as well.
+        after = int(connect(data).get("/api/v1/changes", after=0, limit=1)["head"])
     last: str | None = None
+    begun, tries = False, 0
     while True:
-        start = after if last is None else None
-        for event_id, event, data in client.stream("/api/v1/events", last_event_id=last, after=start, **filters):
-            last = event_id or last
-            if event == "reset":
-                reason = json.loads(data).get("reason")
-                output.complain(f"holdfast: changes were passed over ({reason}); going on from {event_id}")
-                continue
-            yield json.loads(data)
-        if last is None and after is None:
-            # Nothing was seen yet, so there is no place to resume from but now.
-            after = int(client.get("/api/v1/changes", after=0, limit=1)["head"])
+        try:
+            # After a restart the daemon may be at another address.
+            client = connect(data)
+            start = after if last is None else None
+            for event_id, event, text in client.stream("/api/v1/events", last_event_id=last, after=start, **filters):
+                last = event_id or last
+                if event == "reset":
+                    reason = json.loads(text).get("reason")
+                    output.complain(f"holdfast: changes were passed over ({reason}); going on from {event_id}")
+                    continue
+                yield json.loads(text)
+            tries = 0
+        except (NotRunningError, RefusedError) as error:
+            # Before anything was followed there is nothing to take up again.
+            tries = tries + 1 if begun else _TRIES
+            if tries >= _TRIES or not _may_pass(error):
+                raise
+        begun = True
+        pause(_PAUSE)
+
+
+def _may_pass(error: CommandError) -> bool:
+    """Whether a daemon on its way up or down would say this."""
+    return not isinstance(error, RefusedError) or error.http_status == _STARTING
 
 
 def _print(changes: Iterator[Change], line: Callable[[Change], str], *, json_: bool) -> None:

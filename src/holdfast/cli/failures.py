@@ -28,7 +28,8 @@ class UsageError(CommandError):
 class RefusedError(CommandError):
     """The daemon answered with an error of its own."""
 
-    def __init__(self, message: str, *, http_status: int, code: str) -> None:
+    def __init__(self, message: str, *, http_status: int, code: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.http_status = http_status
         self.code = code
+        self.status = status

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 
 import typer
 
 from holdfast.cli import access, config, daemon, doctor, events, output, project
-from holdfast.cli.failures import FAILED, CommandError
+from holdfast.cli.failures import FAILED, USAGE, CommandError
 from holdfast.core.errors import HoldfastError
 
 _INTERRUPTED = 130
@@ -40,11 +38,11 @@ def main() -> None:
         status = error.status
     except HoldfastError as error:
         output.complain(f"holdfast: {error.message}")
+        status = USAGE if error.code == "settings" else FAILED
     except KeyboardInterrupt:
         status = _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more may be written, not even by the interpreter's end.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except output.ReaderGoneError:
         status = 0
+    except OSError as error:  # the system's own words name the file, and a person can do nothing with the rest
+        output.complain(f"holdfast: {error}")
     sys.exit(status)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import client, output
-from holdfast.cli.place import DataOption, JsonOption
+from holdfast.cli.place import DataOption, JsonOption, given_path
 
 app = typer.Typer(help="Registered repositories.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,7 +18,9 @@ _COLUMNS = ("id", "path", "agent", "forge", "checks", "max_sessions", "created_a
 
 @app.command()
 def add(
-    path: Annotated[Path, typer.Argument(help="A git repository with at least one commit.")],
+    path: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="PATH", help="A git repository with at least one commit.")
+    ],
     id_: Annotated[str | None, typer.Option("--id", help="Its name here; the folder's own without it.")] = None,
     agent: Annotated[str | None, typer.Option(help="The agent that works on it unless told otherwise.")] = None,
     forge: Annotated[str | None, typer.Option(help="Where its pull requests live: local or github.")] = None,
@@ -31,7 +33,7 @@ def add(
 ) -> None:
     """Register a repository."""
     wanted: dict[str, Any] = {
-        "path": str(path.expanduser().absolute()),
+        "path": str(path),
         "id": id_,
         "agent": agent,
         "forge": forge,

@@ -69,6 +69,14 @@ class TooLarge(HoldfastError):
     http_status = 413
 
 
+class TooSlow(HoldfastError):
+    """The request did not become whole in time."""
+
+    code = "too_slow"
+    http_status = 408
+    retryable = True
+
+
 class UnsupportedMedia(HoldfastError):
     """The body is not in the form that this route reads."""
 
@@ -152,6 +160,14 @@ class StoreLost(StoreError):
     code = "store_lost"
     http_status = 503
     retryable = True
+
+
+class StoreInDoubt(StoreLost):
+    """The connection broke during a commit, and how that ended could not be found out: it may be there or not."""
+
+    code = "store_in_doubt"
+    http_status = 500  # not 503, which comes with Retry-After
+    retryable = False
 
 
 class StoreClosed(StoreError):

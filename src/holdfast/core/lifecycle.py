@@ -110,6 +110,10 @@ class Part:
         await self.on_stop()
 
 
+async def _call(ready: Callable[[], None]) -> None:
+    ready()
+
+
 class Supervisor:
     """Runs services until a signal, a dying task or a failed start; then stops those that run, last one first."""
 
@@ -141,7 +145,7 @@ class Supervisor:
         with self._watched(asyncio.get_running_loop()):
             failure = await self._start()
             if failure is None and not self._ending.is_set() and ready is not None:
-                ready()
+                spawn(_call(ready), name="announcement")  # when it fails, that is a death like any other
             if failure is None:
                 await self._ending.wait()
                 STOPPING()

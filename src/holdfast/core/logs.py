@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Any, TextIO, cast
 
 import structlog
@@ -37,6 +38,36 @@ class _FromStdlib(logging.Handler):
         logger.log(record.levelno, record.getMessage(), **({"exc_info": error} if error is not None else {}))
 
 
+class _Out:
+    """Where lines go. A terminal that was closed or a full disk costs the line, never the daemon."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    @property
+    def _now(self) -> TextIO | None:
+        return self._stream or sys.stderr  # None where the process was started without one
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        with suppress(OSError, ValueError):
+            return self._now is not None and self._now.isatty()
+        return False
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError, ValueError):
+            if self._now is not None:
+                self._now.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        with suppress(OSError, ValueError):
+            if self._now is not None:
+                self._now.flush()
+
+
 def configure(level: str = "info", style: str = "auto", stream: TextIO | None = None) -> None:
     """Set the log up for this process; `style` is `auto`, `json` or `console`."""
     _set_up(level, style, stream)
@@ -52,7 +83,8 @@ def default() -> None:
 
 
 def _set_up(level: str, style: str, stream: TextIO | None) -> None:
-    colours = (stream or sys.stderr).isatty()
+    out = _Out(stream)
+    colours = out.isatty()
     console = style == "console" or (style == "auto" and colours)
     last: Any = (
         structlog.dev.ConsoleRenderer(colors=colours)
@@ -70,7 +102,7 @@ def _set_up(level: str, style: str, stream: TextIO | None) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         # Asked for at every line: what stands for the terminal changes, in tests and when a daemon detaches.
-        logger_factory=lambda *_: structlog.WriteLogger(stream or sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(cast("TextIO", out)),
         cache_logger_on_first_use=False,
     )
 

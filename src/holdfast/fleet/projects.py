@@ -13,6 +13,7 @@ from holdfast.core.store.port import Reader, Row, Unit
 from holdfast.core.store.sql import load
 from holdfast.core.web.routes import Access, Call, Reply, Route
 from holdfast.core.web.shapes import END, PLAIN, PageQuery, answer, encode, page
+from holdfast.core.web.words import spelled
 from holdfast.core.web.writes import Written, write
 from holdfast.fleet.repository import look_at
 
@@ -20,7 +21,10 @@ SQL = load("holdfast.fleet", "projects.sql")
 ADDED, CHANGED, REMOVED = "project.added", "project.changed", "project.removed"
 #: How many sessions of a project run at once unless told otherwise.
 USUAL_SESSIONS = 4
-_ID = r"^[a-z0-9][a-z0-9-]{0,39}" + END
+_ID = spelled(
+    r"^[a-z0-9][a-z0-9-]{0,39}" + END,
+    "1 to 40 lower-case letters, digits and hyphens, the first of them no hyphen",
+)
 _CREATED = 201
 _NO_CONTENT = 204
 
@@ -91,7 +95,7 @@ async def list_projects(call: Call) -> Reply:
     query: PageQuery = call.query
 
     def work(reader: Reader) -> list[Row]:
-        return reader.all(SQL.page, after=query.cursor or "", limit=query.limit + 1)
+        return reader.all(SQL.page, after=query.behind, limit=query.limit + 1)
 
     return page([shown(row) for row in await call.deps.store.read(work)], query.limit, "id")
 

@@ -63,10 +63,11 @@ class Tickets:
 
     def _forget(self) -> None:
         now = self._clock.monotonic()
-        for digest, issued in list(self._open.items()):
-            if issued.until > now:
+        while self._open:
+            oldest = next(iter(self._open.values()))
+            if oldest.until > now:
                 return
-            del self._open[digest]
+            del self._open[oldest.digest]
 
 
 def _digest(ticket: str) -> bytes:

@@ -29,6 +29,8 @@ READ_FOR_RING = faults.point("hub.read_for_ring", "New changes were read for eve
 
 #: A stream is looked after this often between two keep-alives, so that silence never outlasts the interval.
 _TICKS = 4
+#: A reader that takes this long to accept what it was sent counts as fallen behind: two keep-alives.
+_STUCK_TICKS = 2 * _TICKS
 _RETRY_SECONDS = 0.25
 
 _log = logs.get("stream")
@@ -45,6 +47,8 @@ class HubOptions:
     #: Changes read from the store in one go.
     page: int = 200
     keep_alive_seconds: float = 15.0
+    #: How long a stream that was ended may take to say so, before its connection is broken off.
+    last_seconds: float = 1.0
 
 
 class Hub:
@@ -168,18 +172,30 @@ class Hub:
 
     async def _read_page(self) -> None:
         after, upto, limit = self.ring.end, self.feed.position, self.options.page
-        changes = await self.store.read(lambda reader: log.page(reader, after=after, upto=upto, limit=limit))
+
+        def read(reader: Reader) -> tuple[int, list[log.Change]]:
+            return log.bounds(reader).oldest, log.page(reader, after=after, upto=upto, limit=limit)
+
+        oldest, changes = await self.store.read(read)
         await READ_FOR_RING.passed()
         if self.ring.end != after:
             return  # everybody left meanwhile, somebody came, and the ring began anew
-        self.ring.append(changes, changes[-1].seq if len(changes) == limit else upto)
+        if after < oldest - 1:
+            # Retention was here first. Who has not had what is gone is behind the ring now, and ends.
+            self.ring.restart(oldest - 1)
+        else:
+            self.ring.append(changes, changes[-1].seq if len(changes) == limit else upto)
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
         waiting, self._waiting = self._waiting, set()
         for reader in waiting:
-            # Who waits has had everything up to `after`. Those for whom nothing came sleep on.
-            if reader.wanted is EVERYTHING or self.ring.has(reader.cursor, reader.wanted):
+            behind = reader.cursor < self.ring.start
+            # Those for whom nothing came sleep on; one whose replay went beyond the ring stays where it is.
+            if behind or reader.wanted is EVERYTHING or self.ring.has(reader.cursor, reader.wanted):
                 reader.wake()
             else:
-                reader.cursor = self.ring.end
+                reader.cursor = max(reader.cursor, self.ring.end)
                 self._waiting.add(reader)
 
     async def _keep_alive(self) -> None:
@@ -187,6 +203,8 @@ class Hub:
             await self._occupied.wait()
             await self._clock.sleep(self.options.keep_alive_seconds / _TICKS)
             self.ticks += 1
+            for reader in [r for r in self._readers if r.stuck]:
+                reader.close("overflow")
             for reader in [r for r in self._waiting if self.ticks - r.sent_at >= _TICKS - 1]:
                 self._waiting.discard(reader)
                 reader.wake(silent=True)
@@ -195,7 +213,19 @@ class Hub:
 class Subscription:
     """One reader of the stream: where it stands, and the bytes that come next."""
 
-    __slots__ = ("_first", "_hub", "_live", "_silent", "_waiter", "cursor", "ended", "sent_at", "wanted")
+    __slots__ = (
+        "_first",
+        "_hub",
+        "_live",
+        "_sending",
+        "_silent",
+        "_waiter",
+        "cursor",
+        "ended",
+        "on_end",
+        "sent_at",
+        "wanted",
+    )
 
     def __init__(self, hub: Hub, cursor: int, wanted: Filter) -> None:
         self._hub = hub
@@ -203,6 +233,10 @@ class Subscription:
         self.wanted = wanted
         self.ended: Ended | None = None
         self.sent_at = hub.ticks
+        #: Called once when the stream ends, with the seconds it has to say so.
+        self.on_end: Callable[[float], None] | None = None
+        #: Between two calls of `more`: whoever carries the bytes has not got rid of them yet.
+        self._sending = True
         self._live = False
         self._silent = False
         self._waiter: asyncio.Future[None] | None = None
@@ -216,20 +250,27 @@ class Subscription:
     async def more(self) -> bytes:
         """The next bytes; nothing at the end of the stream."""
         data = b""
+        self._sending = False
         while not data and self.ended is None:
             if self._first:
                 data, self._first = self._first, b""
             elif not self._live:
                 data = await self._replay()
             elif self.cursor < self._hub.ring.start:
-                self._hub.overflows += 1
                 self.close("overflow")
             else:
                 data, self.cursor = self._hub.ring.take(self.cursor, self.wanted)
                 if not data:
                     data = await self._wait()
         self.sent_at = self._hub.ticks
+        self._sending = True
         return data
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it does not take what it was sent, and the ring has passed it by or it has had time enough."""
+        behind = self._live and self.cursor < self._hub.ring.start
+        return self._sending and (behind or self._hub.ticks - self.sent_at >= _STUCK_TICKS)
 
     def wake(self, *, silent: bool = False) -> None:
         """Let it look again; `silent`: let it say that it is alive."""
@@ -241,8 +282,11 @@ class Subscription:
         """End the stream; ending it twice is fine."""
         if self.ended is None:
             self.ended = why
+            self._hub.overflows += why == "overflow"
             self._hub.leave(self)
             self.wake()
+            if self.on_end is not None:
+                self.on_end(self._hub.options.last_seconds)
 
     async def _wait(self) -> bytes:
         self._waiter = asyncio.get_running_loop().create_future()

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 #: What one reader is handed at a time: enough to make a write worth it, little enough to wait in its buffer.
 PIECE_BYTES = 32 * 1024
+#: Joined pieces remembered between two changes: readers who lag each at a place of their own share none.
+_MOST_TAKEN = 256
+_MOST_TAKEN_BYTES = 2 * 1024 * 1024
 
 
 class Ring:
@@ -22,7 +25,8 @@ class Ring:
         self._store = store.encode()
         self._most_changes = most_changes
         self._most_bytes = most_bytes
-        self._taken: dict[tuple[int, Filter], tuple[bytes, int]] = {}
+        #: Keyed by the position alone where nothing is filtered: that is what most ask, each time.
+        self._taken: dict[int | tuple[int, Filter], tuple[bytes, int]] = {}
         self.restart(position)
 
     def restart(self, position: int) -> None:
@@ -32,7 +36,7 @@ class Ring:
         self._frames: list[bytes] = []
         self._names: list[tuple[str, str]] = []
         self._bytes = 0
-        self._taken.clear()
+        self._forget_taken()
 
     def __len__(self) -> int:
         return len(self._seqs)
@@ -47,7 +51,7 @@ class Ring:
         self._names += [(change.scope, change.event) for change in changes]
         self._bytes += added
         self.end = end
-        self._taken.clear()
+        self._forget_taken()
 
     def _make_room(self, count: int, size: int) -> None:
         if len(self._seqs) + count <= self._most_changes and self._bytes + size <= self._most_bytes:
@@ -66,11 +70,19 @@ class Ring:
 
     def take(self, after: int, wanted: Filter) -> tuple[bytes, int]:
         """The next bytes behind this position, joined, and where they lead; the same object for all who ask alike."""
-        key = (after, wanted)
+        key = after if wanted is EVERYTHING else (after, wanted)
         found = self._taken.get(key)
         if found is None:
-            found = self._taken[key] = self._join(after, wanted)
+            found = self._join(after, wanted)
+            if len(self._taken) >= _MOST_TAKEN or self._taken_bytes >= _MOST_TAKEN_BYTES:
+                self._forget_taken()
+            self._taken[key] = found
+            self._taken_bytes += len(found[0])
         return found
+
+    def _forget_taken(self) -> None:
+        self._taken.clear()
+        self._taken_bytes = 0
 
     def _join(self, after: int, wanted: Filter) -> tuple[bytes, int]:
         first = bisect_right(self._seqs, after)

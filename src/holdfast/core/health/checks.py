@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.core.errors import StoreForeign, Unavailable
+from holdfast.core.errors import StoreForeign, StoreFull, StoreLost, Unavailable
 from holdfast.core.store.sql import load
 
 if TYPE_CHECKING:
     from holdfast.core.changes.feed import Feed
+    from holdfast.core.health.writing import Writing
     from holdfast.core.store.port import Store
 
 SQL = load("holdfast.core.health", "probe.sql")
 #: How long the feed may take to reach what is committed.
 FEED_SECONDS = 2.0
+#: Less room than this on the disk of the data folder is told before it is none.
+ROOM_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,19 @@ async def check_feed(store: Store, feed: Feed) -> None:
         raise Unavailable(message) from None
 
 
-def core_checks(store: Store, feed: Feed) -> tuple[Check, ...]:
+async def check_disk(store: Store, data: Path) -> None:
+    """There is room for what comes, and what the store keeps behind the scenes goes well."""
+    trouble: str | None = getattr(store, "trouble", None)  # an engine with a file of its own has it
+    if trouble is not None:
+        raise StoreLost(trouble)
+    # In a thread of its own: a disk in another machine may take its time.
+    room = (await asyncio.to_thread(shutil.disk_usage, data)).free
+    if room < ROOM_BYTES:
+        message = f"{room >> 20} MB are free on the disk of {data}. Make room: without any, writes are refused."
+        raise StoreFull(message)
+
+
+def core_checks(store: Store, feed: Feed, writing: Writing, data: Path) -> tuple[Check, ...]:
     """The checks of the core."""
 
     async def run_store() -> None:
@@ -65,5 +82,19 @@ def core_checks(store: Store, feed: Feed) -> tuple[Check, ...]:
             "The change feed reaches what is committed; streams are late without it.",
             critical=False,
             run=lambda: check_feed(store, feed),
+        ),
+        # Not critical: what is there can be read and streamed all the same, and who sends readers away from a daemon
+        # whose disk is full takes from people the page that tells them so. Writes say 503 by themselves.
+        Check(
+            "writes",
+            "Writes commit; after one that found no room or no disk, they are refused until one goes through.",
+            critical=False,
+            run=writing.check,
+        ),
+        Check(
+            "disk",
+            "The disk of the data folder has room, and the store's file takes in what was written.",
+            critical=False,
+            run=lambda: check_disk(store, data),
         ),
     )

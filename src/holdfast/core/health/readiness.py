@@ -21,6 +21,7 @@ from holdfast.core.redact import plain, redact
 if TYPE_CHECKING:
     from holdfast.core.clock import Clock
     from holdfast.core.health.checks import Check
+    from holdfast.core.health.writing import Writing
 
 #: Results older than this are refreshed when somebody asks.
 REFRESH_SECONDS = 5.0
@@ -79,7 +80,9 @@ class Readiness:
 
     name = "readiness"
 
-    def __init__(self, checks: Sequence[Check], clock: Clock, about: About) -> None:
+    def __init__(self, checks: Sequence[Check], clock: Clock, about: About, writing: Writing) -> None:
+        #: Told of every write that was refused.
+        self.writing = writing
         self._checks = tuple(checks)
         self._clock = clock
         self._about = about

@@ -16,7 +16,7 @@ import apsw
 from holdfast.core import faults
 from holdfast.core.clock import SYSTEM, Clock
 from holdfast.core.errors import StoreCorrupt, StoreRefused
-from holdfast.core.store.files import clear, put_in_place, stamped
+from holdfast.core.store.files import clear, make_private, put_in_place, stamped
 from holdfast.core.store.lock import DataLock
 from holdfast.core.store.migrate import SQL
 from holdfast.core.store.prepare import DATABASE, StoreConfig, read_meta
@@ -63,6 +63,7 @@ def copy_sqlite(source: RawSqlite, target: Path, clock: Clock) -> None:
     """Copy page by page what `source` sees; the copy is one file that says whose it is."""
     new = target.with_name(target.name + ".new")
     clear(new)
+    make_private(new)
     done = False
     copy = RawSqlite(apsw.Connection(str(new)))
     try:
@@ -94,8 +95,8 @@ def _restore_sqlite(backup: Path, data: Path) -> None:
     _check(backup)
     new = path.with_name(path.name + ".new")
     clear(new)
+    make_private(new)
     shutil.copyfile(backup, new)
-    new.chmod(0o600)
     put_in_place(new, path)
 
 

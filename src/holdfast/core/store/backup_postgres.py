@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -16,7 +19,7 @@ from holdfast.core import faults
 from holdfast.core.clock import Clock
 from holdfast.core.errors import StoreCorrupt, StoreForeign, StoreRefused
 from holdfast.core.store import migrate, schema
-from holdfast.core.store.files import clear, put_in_place
+from holdfast.core.store.files import clear, make_private, put_in_place
 from holdfast.core.store.postgres_connect import connected
 from holdfast.core.store.prepare import StoreConfig, read_meta
 from holdfast.core.store.raw import RawPostgres
@@ -27,6 +30,9 @@ SQL = load("holdfast.core.store", "backup.sql")
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
+#: What reading an archive raises when its bytes are not those that were written: a flag that now says "encrypted" is a
+#: RuntimeError, a name that is no text a ValueError, another method of compression its decoder's error.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
 _READ = faults.point("backup.read", "a backup of PostgreSQL has every table, under its working name")
 
 
@@ -60,6 +66,7 @@ def copy_postgres(raw: RawPostgres, target: Path, clock: Clock) -> None:
     """Read every table in one snapshot."""
     new = target.with_name(target.name + ".new")
     clear(new)
+    make_private(new)
     connection = raw.connection
     isolation, read_only = connection.isolation_level, connection.read_only
     connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
@@ -165,7 +172,7 @@ def _opened(backup: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(backup)
     except FileNotFoundError as error:
         raise StoreRefused(f"There is no backup {backup}. `holdfast backup ls` lists what there is.") from error
-    except zipfile.BadZipFile as error:
+    except _DAMAGE as error:
         raise StoreCorrupt(f"{backup} is not a backup of a PostgreSQL store, or is damaged: {error}.") from error
 
 
@@ -173,7 +180,7 @@ def _manifest(archive: zipfile.ZipFile, backup: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(archive.read(_MANIFEST), type=Manifest)
         broken = archive.testzip()
-    except (KeyError, msgspec.MsgspecError, zipfile.BadZipFile) as error:
+    except (KeyError, msgspec.MsgspecError, *_DAMAGE) as error:
         raise StoreCorrupt(
             f"The backup {backup} is damaged: {error}. Nothing was restored. Try an older one."
         ) from error

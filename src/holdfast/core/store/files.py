@@ -21,6 +21,11 @@ def clear(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
+def make_private(path: Path) -> None:
+    """Make an empty file for this user alone, for a library to fill that would make it readable by everybody."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def put_in_place(new: Path, path: Path) -> None:
     """Give a finished file its name, durably."""
     sync(new)

@@ -41,15 +41,13 @@ class DataLock:
 
     def __init__(self, data: Path, descriptor: int, holder: Holder) -> None:
         self.data = data
-        self.holder = holder
         self._descriptor = descriptor
         self._opened = threading.Lock()
-        self._write()
+        self._write(holder)
 
     def describe(self, *, url: str | None) -> None:
         """Tell those who find the folder taken where the daemon serves."""
-        self.holder = msgspec.structs.replace(self.holder, url=url)
-        self._write()
+        self._write(msgspec.structs.replace(self.holder, url=url))
 
     def claim(self) -> None:
         """Take the right to open the store; there is one to a data folder."""
@@ -69,22 +67,34 @@ class DataLock:
 
     def release(self) -> None:
         """Let the next daemon in."""
-        os.ftruncate(self._descriptor, 0)
+        with contextlib.suppress(OSError):  # what a file says that nobody holds is not believed anyhow
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
         self._descriptor = -1
 
-    def _write(self) -> None:
+    def _write(self, holder: Holder) -> None:
         # In place, never by rename: the lock is on this very file. One write, so that a reader sees it whole.
-        text = msgspec.json.encode(self.holder) + b"\n"
-        os.pwrite(self._descriptor, text, 0)
-        os.ftruncate(self._descriptor, len(text))
+        text = msgspec.json.encode(holder) + b"\n"
+        try:
+            whole = os.pwrite(self._descriptor, text, 0) == len(text)
+            if whole:
+                os.ftruncate(self._descriptor, len(text))
+        except OSError as error:
+            raise refusal(self.data, error) from error
+        if not whole:
+            raise refusal(self.data, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        self.holder = holder
 
 
 @contextlib.contextmanager
 def hold_data(data: Path) -> Iterator[DataLock]:
     """Hold the data folder, made if it is not there, for as long as the block lasts."""
     descriptor = _take(data)
-    lock = DataLock(data, descriptor, Holder(os.getpid(), clock.SYSTEM.stamp()))
+    try:
+        lock = DataLock(data, descriptor, Holder(os.getpid(), clock.SYSTEM.stamp()))
+    except BaseException:
+        os.close(descriptor)  # it is the lock: the folder would stay held for as long as this process lives
+        raise
     try:
         yield lock
     finally:

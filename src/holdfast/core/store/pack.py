@@ -31,6 +31,5 @@ CORE = Pack(
         AuditKind("store.migrated", "The schema was brought up to this version of Holdfast."),
         AuditKind("store.loss_accepted", "A store that lacked acknowledged writes was opened all the same."),
         AuditKind("store.restored", "The store was opened for the first time after it came from a backup."),
-        AuditKind("effects.released", "The effects that a restored store held were released."),
     ),
 )

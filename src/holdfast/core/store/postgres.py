@@ -15,6 +15,7 @@ from holdfast.core.store.port import Act, Dialect, Position, Reader, Unit
 from holdfast.core.store.postgres_runner import Done, ReadRunner, Shared, UnitRunner
 from holdfast.core.store.postgres_session import SQL, Session
 from holdfast.core.store.postgres_workers import Job, Workers
+from holdfast.core.store.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from holdfast.core.clock import Clock
@@ -102,7 +103,7 @@ class PostgresStore:
         if not self._closing.is_set():
             self._closing.set()
             self._pools.finish()
-        await asyncio.to_thread(self._pools.join)
+        await uninterrupted(self._pools.join)
         self._deliver()
 
     def _open(self) -> _Pools:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from holdfast.core import ids
-from holdfast.core.errors import StoreBusy, StoreLost
+from holdfast.core.errors import StoreBusy, StoreInDoubt, StoreLost
 from holdfast.core.store.port import Act
 from holdfast.core.store.postgres_errors import CommitInDoubt, Conflicted, ConnectionBroke
 from holdfast.core.store.postgres_session import SQL, Session
@@ -100,22 +100,30 @@ class UnitRunner:
 
     def _settled(self, xid: str, doubt: CommitInDoubt) -> int:
         """The log's position if the commit in doubt came through; raises ConnectionBroke if it surely did not."""
-        deadline = self._deadline()
-        while not deadline.passed:
-            connection = self._session.connection()
+        deadline, closing, unanswered = self._deadline(), False, None
+        # A server that restarts answers nobody for a while, then knows. It is asked no longer by a store that closes.
+        while not deadline.passed and not (closing and unanswered):
             try:
-                found = connection.execute(SQL.outcome.postgres, {"xid": xid}).fetchone() or {}
-                if found.get("outcome") == "committed":
-                    row = connection.execute(SQL.position.postgres).fetchone()
-                    return int(row["writes"]) if row else 0
-                if found.get("outcome") == "aborted":
+                outcome, writes = self._outcome(xid)
+            except (StoreLost, psycopg.Error) as error:
+                unanswered = error
+            else:
+                if outcome == "committed":
+                    return writes
+                if outcome == "aborted":
                     raise ConnectionBroke(doubt.message) from doubt
-            except psycopg.Error as error:
-                raise StoreLost(f"{_IN_DOUBT} ({doubt.message})") from error
-            finally:
-                self._session.roll_back()
-            self._shared.pause(OUTCOME_PAUSE)
-        raise StoreLost(f"{_IN_DOUBT} ({doubt.message})") from doubt
+            closing = bool(self._shared.pause(OUTCOME_PAUSE))
+        raise StoreInDoubt(f"{_IN_DOUBT} ({doubt.message})") from (unanswered or doubt)
+
+    def _outcome(self, xid: str) -> tuple[str | None, int]:
+        """How the transaction ended, if it has, and how far the log has come."""
+        connection = self._session.connection()
+        try:
+            found = connection.execute(SQL.outcome.postgres, {"xid": xid}).fetchone() or {}
+            row = connection.execute(SQL.position.postgres).fetchone() or {}
+            return found.get("outcome"), int(row.get("writes", 0))
+        finally:
+            self._session.roll_back()
 
     def rest(self) -> None:
         """Nothing is left to do after the caller has been answered."""
@@ -127,7 +135,8 @@ class UnitRunner:
 
 _IN_DOUBT = (
     "the connection broke while the commit was on its way and the database does not tell how it ended: "
-    "look whether it is there before trying again"
+    "look whether it is there before trying again, or repeat the request under the same Idempotency-Key, which does it "
+    "once at most"
 )
 
 

@@ -23,7 +23,7 @@ from holdfast.core.errors import (
     StoreReadOnly,
 )
 from holdfast.core.store import backup
-from holdfast.core.store.files import clear, put_in_place, stamped
+from holdfast.core.store.files import clear, make_private, put_in_place, stamped
 from holdfast.core.store.prepare import DATABASE, Preparation, Prepared, Seen, StoreConfig, Succession
 from holdfast.core.store.raw import RawSqlite
 
@@ -125,6 +125,7 @@ def _create(preparation: Preparation, path: Path) -> None:
     succession = _lost(preparation, path)
     new = path.with_name(path.name + ".new")
     clear(new)
+    make_private(new)  # its log and index are made as readable as it is
     raw = RawSqlite(apsw.Connection(str(new)))
     try:
         raw.connection.pragma("journal_mode", "off")  # nobody sees it before it is synced as a whole

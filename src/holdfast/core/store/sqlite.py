@@ -17,6 +17,7 @@ from holdfast.core.store.sqlite_readers import Readers
 from holdfast.core.store.sqlite_session import Session, connect
 from holdfast.core.store.sqlite_writer import Writer
 from holdfast.core.store.turnstile import Turnstile
+from holdfast.core.store.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +74,11 @@ class _Threads:
         self.readers.close()
         self._close_connections()
 
+    def end(self) -> None:
+        """Finish and wait for it."""
+        self.finish()
+        self.join()
+
     def _close_connections(self) -> None:
         for session in reversed(self._opened):
             session.connection.close()
@@ -107,7 +113,7 @@ class SqliteStore:
     async def start(self) -> None:
         """Open the file's connections and start their threads; the file must be prepared."""
         self._loop = asyncio.get_running_loop()
-        self._threads = await asyncio.to_thread(self._begin)
+        self._threads = await uninterrupted(self._begin, _Threads.end)
         self._told = self._threads.writer.position
         self._open = True
 
@@ -180,7 +186,7 @@ class SqliteStore:
                 return
             self._send()
             self._threads.finish()
-            await asyncio.to_thread(self._threads.join)
+            await uninterrupted(self._threads.join)
 
     def _running(self) -> _Threads:
         if self._threads is None:

@@ -13,10 +13,12 @@ from holdfast.core.clock import seconds, stamp
 from holdfast.core.errors import Conflict, NotFound, Unauthenticated
 from holdfast.core.store.port import Reader, Row, Unit
 from holdfast.core.web.routes import Access, Call, Reply, Route
-from holdfast.core.web.shapes import END, PLAIN, NumberCursor, PageQuery, answer, encode, page
+from holdfast.core.web.shapes import END, LABEL, PLAIN, NumberCursor, PageQuery, answer, encode, page
+from holdfast.core.web.words import spelled
 from holdfast.core.web.writes import REPLAYED, Written, write
 
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=PLAIN)]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=LABEL)]
+_SCOPE = spelled(scopes.PATTERN.removesuffix("$") + END, "admin, read or session:<id>")
 _LAST = (1 << 63) - 1
 _CREATED = 201
 
@@ -25,9 +27,7 @@ class TokenBody(msgspec.Struct, forbid_unknown_fields=True):
     """A token to make."""
 
     name: Annotated[Name, Meta(description="What it is for.")]
-    scope: Annotated[
-        str, Meta(pattern=scopes.PATTERN.removesuffix("$") + END, description="admin, read or session:<id>.")
-    ]
+    scope: Annotated[str, Meta(pattern=_SCOPE, description="admin, read or session:<id>.")]
 
 
 class Token(msgspec.Struct):
@@ -100,7 +100,7 @@ async def list_tokens(call: Call) -> Reply:
     query: PageQuery = call.query
 
     def work(reader: Reader) -> list[Row]:
-        return reader.all(tokens.SQL.page, after=query.cursor or "", limit=query.limit + 1)
+        return reader.all(tokens.SQL.page, after=query.behind, limit=query.limit + 1)
 
     return page(await call.deps.store.read(work), query.limit, "id")
 

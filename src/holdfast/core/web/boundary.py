@@ -157,7 +157,7 @@ class Door:
             headers.append((b"www-authenticate", b'Bearer realm="holdfast"'))
         elif status == 405:  # noqa: PLR2004
             headers.append((b"allow", ", ".join(self._allowed(scope["path"])).encode()))
-        elif status == 413:  # noqa: PLR2004
+        elif status in {408, 413}:  # the rest of the body may still come, and nobody will read it
             headers.append((b"connection", b"close"))
         said = redact(plain(known.message), limit=_LONGEST_MESSAGE)
         body = msgspec.json.encode(ErrorEnvelope(ErrorBody(known.code, said, known.details, request_id)))

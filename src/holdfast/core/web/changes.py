@@ -14,6 +14,7 @@ from holdfast.core.errors import Conflict, Unavailable
 from holdfast.core.store.port import Reader
 from holdfast.core.web.routes import Access, Call, Reply, Route
 from holdfast.core.web.shapes import END, MOST_ITEMS, PLAIN, USUAL_ITEMS, encode
+from holdfast.core.web.words import spelled
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Send
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
     from holdfast.core.access.tokens import Identity, Tokens
     from holdfast.core.changes.hub import Hub, Subscription
 
-After = Annotated[
-    str,
-    Meta(max_length=100, pattern=r"^([A-Za-z0-9_-]{1,64}:)?[0-9]{1,18}" + END, description="<store>:<seq>, or a seq."),
-]
+_POSITION = spelled(r"^([A-Za-z0-9_-]{1,64}:)?[0-9]{1,18}" + END, "a position: <store>:<seq>, or a seq")
+After = Annotated[str, Meta(max_length=100, pattern=_POSITION, description="<store>:<seq>, or a seq.")]
 Names = Annotated[list[Annotated[str, Meta(max_length=200, pattern=PLAIN)]], Meta(max_length=100)]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, assert_never
 
 from holdfast.core.access import scopes
-from holdfast.core.errors import Forbidden, Malformed, MethodNotAllowed, Unauthenticated, UnsupportedMedia
+from holdfast.core.errors import Forbidden, Malformed, MethodNotAllowed, TooSlow, Unauthenticated, UnsupportedMedia
 from holdfast.core.web.routes import Access, Call, ClientGoneError, Route
 from holdfast.core.web.shapes import BodyReader, QueryReader
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from holdfast.core.access.tokens import Identity
     from holdfast.core.web.deps import Deps
 
+#: How long the body of a request may take to arrive.
+BODY_SECONDS = 10.0
 _TICKET = "ticket"
 _TICKETS = frozenset({_TICKET})
 _NONE: frozenset[str] = frozenset()
@@ -38,7 +41,7 @@ class Endpoint:
         raw = b""
         body = None
         if route.method != "GET":
-            raw = await _whole(receive)
+            raw = await _in_time(receive)
             body = self._read_body(scope, raw)
         path = scope.get("path_params") or {}
         call = Call(self._deps, scope["holdfast.request_id"], identity, scope, path, query, body, raw)
@@ -126,6 +129,15 @@ class Endpoint:
             message = "This address takes JSON. Send `Content-Type: application/json`."
             raise UnsupportedMedia(message)
         return self._body.read(raw)
+
+
+async def _in_time(receive: Receive) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _whole(receive)
+    except TimeoutError:
+        message = f"The body was not whole after {BODY_SECONDS:g} s. Send the request again, without a pause."
+        raise TooSlow(message) from None
 
 
 async def _whole(receive: Receive) -> bytes:

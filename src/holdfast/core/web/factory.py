@@ -108,5 +108,8 @@ def build_app(packs: Iterable[Pack], deps: Deps) -> Application:
 def _allowed(fastapi: FastAPI, path: str) -> list[str]:
     scope = {"type": "http", "method": "", "path": path, "root_path": "", "headers": []}
     rows = [route for route in fastapi.router.routes if isinstance(route, Row)]
-    found = {row.row.method for row in rows if row.matches(scope)[0] is not Match.NONE}
-    return sorted(found | {"HEAD"} if "GET" in found else found)
+    matching = [row.row for row in rows if row.matches(scope)[0] is not Match.NONE]
+    found = {route.method for route in matching}
+    # A stream has no end, so HEAD is nothing that it takes.
+    heads = {"HEAD" for route in matching if route.method == "GET" and route.raw is None}
+    return sorted(found | heads)

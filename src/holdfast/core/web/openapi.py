@@ -14,6 +14,7 @@ from holdfast.core.errors import (
     Invalid,
     Malformed,
     TooLarge,
+    TooSlow,
     Unauthenticated,
     Unavailable,
     UnsupportedMedia,
@@ -147,7 +148,7 @@ def _errors(route: Route) -> list[type[HoldfastError]]:
     if route.access is not Access.PUBLIC:
         kinds += [Unauthenticated, Unavailable]
     if route.method != "GET":
-        kinds.append(TooLarge)
+        kinds += [TooLarge, TooSlow]
     if route.body is not None:
         kinds += [Invalid, UnsupportedMedia]
     elif route.audit is not None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import ipaddress
 import socket
+import struct
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from email.utils import formatdate
@@ -17,8 +18,11 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from holdfast.core import logs
+from holdfast.core.changes.endpoint import ABORT
 from holdfast.core.clock import SYSTEM
 from holdfast.core.errors import ListenRefused
+from holdfast.core.ids import new_id
+from holdfast.core.web.protocol import Protocol
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,6 +47,8 @@ def is_loopback(host: str) -> bool:
     except OSError as error:
         message = f"The address {host!r} to listen on is unknown: {error.strerror}. Set --listen to HOST:PORT."
         raise ListenRefused(message) from None
+    except ValueError:
+        raise ListenRefused(_no_name(host)) from None
     return all(ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback for entry in found)
 
 
@@ -67,6 +73,8 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         message = f"Cannot listen on {where}: {error.strerror}. Set --listen to an address of this machine."
         raise ListenRefused(message) from None
+    except ValueError:
+        raise ListenRefused(_no_name(host)) from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
@@ -76,6 +84,11 @@ def bind(host: str, port: int) -> socket.socket:
         sock.close()
         raise ListenRefused(_why_not(where, port, error)) from None
     return sock
+
+
+def _no_name(host: str) -> str:
+    """The resolver does not even take it: an empty label, one of more than 63 letters, a character no name has."""
+    return f"{host[:100]!r} is not a name that a machine can have. Set --listen to HOST:PORT, such as 127.0.0.1:4680."
 
 
 def _why_not(where: str, port: int, error: OSError) -> str:
@@ -130,6 +143,7 @@ class Front:
         self._version = version
         self._commit_id = commit_id
         self._under_way = 0
+        self._on_close: list[Callable[[], None]] = []
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -144,6 +158,18 @@ class Front:
     def close(self) -> None:
         """From now on new requests are told that the daemon ends."""
         self._app, self._state, self._doing = None, "stopping", "stopping"
+        for listener in self._on_close:
+            listener()
+
+    def on_close(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the daemon begins to end."""
+        self._on_close.append(listener)
+
+    def load(self) -> bytes:
+        """What the header of every answer says of how much is there."""
+        if self._app is not None:
+            return b"ready"
+        return f"loading; stream=store; loaded=0; expected=1; reason={self._state}".encode()
 
     async def idle(self) -> None:
         """Wait until no request is under way in the app."""
@@ -169,26 +195,28 @@ class Front:
 
     async def _stand_in(self, scope: Scope, send: Send) -> None:
         """Alive is the truth from the first moment on; everything else is not ready yet, or no more."""
-        status, body = self._answer(scope["path"])
+        request_id = new_id("req")
+        status, body = self._answer(scope["path"], request_id)
         encoded = msgspec.json.encode(body)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(encoded)),
             (b"cache-control", b"no-store"),
-            (b"x-holdfast-load", f"loading; stream=store; loaded=0; expected=1; reason={self._state}".encode()),
+            (b"x-holdfast-load", self.load()),
+            (b"x-request-id", request_id.encode()),
             *([(b"retry-after", b"1")] if status != 200 else []),  # noqa: PLR2004 - OK is 200
             *([(b"connection", b"close")] if self._state == "stopping" else []),
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else encoded})
 
-    def _answer(self, path: str) -> tuple[int, dict[str, object]]:
+    def _answer(self, path: str, request_id: str) -> tuple[int, dict[str, object]]:
         if path == "/healthz":
             return 200, {"status": "ok"}
         if path == "/readyz":
             return 503, self._readiness()
         what = f"The daemon is {self._doing}. Try again in a moment."
-        return 503, {"error": {"code": self._state, "message": what, "details": {}, "request_id": None}}
+        return 503, {"error": {"code": self._state, "message": what, "details": {}, "request_id": request_id}}
 
     def _readiness(self) -> dict[str, object]:
         startup = {
@@ -234,16 +262,24 @@ class _State(ServerState):
         pass
 
 
+def _abort(transport: asyncio.Transport) -> None:
+    """Break a connection off: what waits in our buffer and in the kernel's is dropped, the peer is told by a reset."""
+    with suppress(OSError):
+        linger = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    transport.abort()
+
+
 class Server:
     """Uvicorn's protocols on our own socket, without its signals, its ten ticks a second and its own way to end."""
 
     name = "server"
 
-    def __init__(self, app: Asgi, sock: socket.socket, *, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, app: Front, sock: socket.socket, *, tls: tuple[Path, Path] | None = None) -> None:
         cert, key = tls or (None, None)
         self._config = Config(
             app,
-            http="httptools",
+            http=Protocol,  # made by `_protocol`
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -256,6 +292,8 @@ class Server:
             ssl_keyfile=key,
         )
         self._sock = sock
+        self._load = app.load
+        app.on_close(self._drop_unfinished)
         self._state = _State()
         self._server: asyncio.Server | None = None
 
@@ -270,9 +308,15 @@ class Server:
             self._protocol, sock=self._sock, ssl=self._config.ssl, backlog=BACKLOG
         )
 
+    def _drop_unfinished(self) -> None:
+        for connection in list(self._state.connections):
+            if isinstance(connection, Protocol):
+                connection.drop_unfinished()
+
     def _protocol(self) -> asyncio.Protocol:
-        made: Any = self._config.http_protocol_class
-        protocol: asyncio.Protocol = made(config=self._config, server_state=self._state, app_state={})
+        state: dict[str, Any] = {}  # of this connection; each request gets a copy
+        protocol = Protocol(self._config, self._state, state, self._load)
+        state[ABORT] = lambda: _abort(protocol.transport)
         return protocol
 
     async def stop(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
@@ -12,12 +13,19 @@ from msgspec import Meta
 
 from holdfast.core.errors import Invalid, Malformed
 from holdfast.core.web.routes import Reply
+from holdfast.core.web.words import explained, spelled
 
 T = TypeVar("T")
 #: Ends a pattern: `$` alone would let a line end follow, here but not in other languages' schemas.
 END = r"$(?!\n)"
 #: Text of one line that a person wrote: no control characters.
-PLAIN = r"^[^\x00-\x1f\x7f-\x9f]+" + END
+PLAIN = spelled(r"^[^\x00-\x1f\x7f-\x9f]+" + END, "text of one line, without control characters")
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+#: What people tell things apart by: something can be seen of it, and nothing in it hides or turns the text around.
+LABEL = spelled(
+    rf"^[^{_UNSEEN}]*[^\s{_UNSEEN}][^{_UNSEEN}]*" + END,
+    "text of one line that can be seen, without control characters and marks that turn its direction",
+)
 #: The most items of a page.
 MOST_ITEMS = 500
 USUAL_ITEMS = 100
@@ -26,10 +34,13 @@ _MOST_PARAMETERS = 200
 encode = msgspec.json.Encoder().encode
 
 
-Cursor = Annotated[
-    str, Meta(max_length=200, pattern=r"^[A-Za-z0-9_-]+" + END, description="`next` of the page before.")
-]
-NumberCursor = Annotated[str, Meta(pattern=r"^[0-9]{1,18}" + END, description="`next` of the page before.")]
+#: Leads every cursor of a list that is ordered by id, so that an id or anything made up is not taken for one.
+_BEHIND = "after-"
+_NEXT = "`next` of the page before, as it is"
+_CURSOR = spelled(rf"^{_BEHIND}[A-Za-z0-9_-]{{1,200}}" + END, _NEXT)
+_NUMBER = spelled(r"^[0-9]{1,18}" + END, _NEXT)
+Cursor = Annotated[str, Meta(pattern=_CURSOR, description="`next` of the page before.")]
+NumberCursor = Annotated[str, Meta(pattern=_NUMBER, description="`next` of the page before.")]
 
 
 class PageQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,6 +48,11 @@ class PageQuery(msgspec.Struct, forbid_unknown_fields=True):
 
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=MOST_ITEMS, description="The most items of the page.")] = USUAL_ITEMS
+
+    @property
+    def behind(self) -> str:
+        """The key that the page begins behind; the empty text is before all."""
+        return (self.cursor or "").removeprefix(_BEHIND)
 
 
 def answer(value: object, status: int = 200) -> Reply:
@@ -48,7 +64,11 @@ def page(items: list[Any], limit: int, key: str) -> Reply:
     """One page of a list. `items` holds one more than `limit` when there are more."""
     more = len(items) > limit
     items = items[:limit]
-    return answer({"items": items, "next": str(items[-1][key]) if more else None})
+    following = None
+    if more:
+        last = items[-1][key]
+        following = str(last) if isinstance(last, int) else _BEHIND + last
+    return answer({"items": items, "next": following})
 
 
 class QueryReader:
@@ -59,6 +79,7 @@ class QueryReader:
         self._shape = shape
         self._names = {field.encode_name for field in fields}
         self._lists = {field.encode_name for field in fields if _is_list(field.type)}
+        self._numbers = {field.encode_name for field in fields if _is_number(field.type)}
 
     def read(self, raw: bytes, *, also: frozenset[str] = frozenset()) -> tuple[Any, dict[str, str]]:
         """The struct, and what was given of the parameters in `also` that belong to the web layer itself."""
@@ -77,8 +98,8 @@ class QueryReader:
         try:
             return msgspec.convert(found, self._shape, strict=False), apart
         except msgspec.ValidationError as error:
-            message = f"The query of the address is wrong: {error}."
-            raise Malformed(message) from None
+            what, field = explained(error)
+            raise Malformed(f"The query of the address is wrong: {what}.", **_at(field)) from None
 
     def _sorted(
         self, pairs: Iterable[tuple[str, str]], also: frozenset[str]
@@ -97,6 +118,8 @@ class QueryReader:
             elif name in also:
                 apart[name] = value
             elif name in self._names:
+                if name in self._numbers and not _DIGITS.fullmatch(value):
+                    raise Malformed(f"The query of the address is wrong: {name} must be a whole number.", field=name)
                 found[name] = value
             else:
                 raise _unknown(name, self._names)
@@ -105,6 +128,17 @@ class QueryReader:
 
 def _is_list(declared: object) -> bool:
     return "list[" in str(declared) or "tuple[" in str(declared)
+
+
+def _is_number(declared: object) -> bool:
+    return "int" in re.findall(r"\w+", str(getattr(declared, "__origin__", declared)))
+
+
+def _at(field: str | None) -> dict[str, str]:
+    return {} if field is None else {"field": field}
+
+
+_DIGITS = re.compile(r"-?[0-9]{1,40}")
 
 
 def _unknown(name: str, known: set[str]) -> Malformed:
@@ -128,8 +162,8 @@ class BodyReader:
                 raise Invalid(message)
             return self._decode(raw)
         except msgspec.ValidationError as error:
-            message = f"The body is not what this address takes: {error}."
-            raise Invalid(message) from None
+            what, field = explained(error)
+            raise Invalid(f"The body is not what this address takes: {what}.", **_at(field)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message = f"The body is not JSON: {error}."
             raise Malformed(message) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core import audit, faults
-from holdfast.core.errors import Unauthenticated
+from holdfast.core.errors import StoreError, Unauthenticated
 from holdfast.core.idempotency import Kept, Key, key_of
 from holdfast.core.store.port import Act
 from holdfast.core.web.routes import Reply
@@ -63,6 +63,10 @@ async def write(call: Call, kind: str, work: Callable[[Unit], Written]) -> Reply
             keeper.keep(unit, key, Kept(written.reply.status, body.decode()))
         return written.reply
 
-    reply = await call.deps.store.unit(Act(identity.actor, call.request_id), unit_work)
+    try:
+        reply = await call.deps.store.unit(Act(identity.actor, call.request_id), unit_work)
+    except StoreError as error:
+        call.deps.readiness.writing.refused(error)
+        raise
     await COMMITTED.passed()
     return reply
