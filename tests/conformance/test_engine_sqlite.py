@@ -137,7 +137,7 @@ async def test_the_log_stays_bounded_under_endless_writing_and_reading(make_stor
     done = asyncio.Event()
 
     async def writes(caller: int) -> None:
-        for count in range(60):
+        for count in range(180):
             await store.unit(ACT, adds(f"{caller}.{count}", 4_000))
 
     async def reads() -> None:
@@ -149,10 +149,10 @@ async def test_the_log_stays_bounded_under_endless_writing_and_reading(make_stor
     await asyncio.gather(*(writes(caller) for caller in range(8)))
     done.set()
     await asyncio.gather(*reading)
-    # 480 things of 4 kB and their log rows pass through: some 8 MB of pages. The log file never shrinks while it is
-    # open, so its size is the most that it ever held.
-    assert (place.data / f"{DATABASE}-wal").stat().st_size < 32 * limit
-    assert len(await names(store)) == 480
+    # 1,440 things of 4 kB and their log rows pass through: some 24 MB of pages. The log file never shrinks while it is
+    # open, so its size is the most that it ever held; how far it outgrows its bound hangs on who gets the processor.
+    assert (place.data / f"{DATABASE}-wal").stat().st_size < 128 * limit
+    assert len(await names(store)) == 1_440
 
 
 async def test_a_reader_that_stands_still_holds_no_writer_up(make_store: StoreMaker) -> None:
