@@ -33,7 +33,8 @@ docs: .dev ## write the generated files anew: docs/reference and INTEGRATION-TES
 lock: .dev ## write requirements/*.txt anew from pyproject.toml
 	@tools/lock
 
-bench: .dev ## this project and bare loops side by side, on this machine
+bench: ## this project, bare loops and other projects' queues side by side, on this machine
+	@$(PYTHON) tools/bootstrap.py bench
 	@$(PY) -m bench $(ARGS)
 
 crash: .dev ## kill -9, power cuts and full disks, many more rounds than `make test`; walks every fault point

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import daemon, report, store, stream
+from bench import daemon, propagation, report, store, stream
 from bench.contender import ROOT, ContenderError
 from bench.figures import Figure, percentile
 from bench.machine import Others, about, allow_many_files, fsync_ms, scratch
@@ -22,6 +22,9 @@ MEASURES: dict[str, Measure] = {
     "fanout": stream.fan_out,
     "start": daemon.start,
     "idle": daemon.idle,
+    "queue-sqlite": propagation.sqlite,
+    "queue-postgres": propagation.on_postgres,
+    "pick-up": propagation.pick_up,
 }
 
 
@@ -59,7 +62,7 @@ def main() -> None:
     with scratch(given.folder) as folder:
         machine = about(folder)
         machine["fsync_p50_ms"] = percentile(fsync_ms(folder), 0.5)
-        run = Run(folder, given.quick)
+        run = Run(folder, given.quick, others)
         figures = [figure for name in given.only or MEASURES for figure in measured(name, run)]
     machine["measured_at"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     machine["quick"] = given.quick
@@ -72,7 +75,8 @@ def main() -> None:
     if given.json:
         print(text)
         return
-    print(report.table(figures, machine), report.notes(figures), report.versions(machine), sep="\n\n")
+    said = (report.table(figures, machine), report.notes(figures), report.kills(figures), report.versions(machine))
+    print(*filter(None, said), sep="\n\n")
     print(report.warning(machine), end="")
 
 

@@ -62,16 +62,20 @@ class Others:
     """How much of the processors other programs took during a run: with much of it, no number means anything."""
 
     def __init__(self) -> None:
+        self._spared = 0.0
         self._begin, self._busy = time.monotonic(), self._theirs()
 
-    @staticmethod
-    def _theirs() -> float:
+    def spare(self, seconds: float) -> None:
+        """Count what a program took that the run has started and that is no child of it, such as a server, as ours."""
+        self._spared += seconds
+
+    def _theirs(self) -> float:
         """Busy seconds of all processors, without ours (a child counts when it has ended)."""
         fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
         idle = fields[3] + fields[4]
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         ours = sum(usage.ru_utime + usage.ru_stime for usage in used)
-        return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK") - ours
+        return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK") - ours - self._spared
 
     def percent(self) -> float:
         """Their share of all processors since the start of the run."""

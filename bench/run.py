@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import Figure
+from bench.machine import Others
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Run:
 
     folder: Path
     quick: bool
+    #: Knows what other programs take, and must be told of what only looks like one.
+    others: Others
 
     def rounds(self, full: int, quick: int = 3, *, budget: float = 15.0) -> Iterator[int]:
         """Paired rounds; on a slow or busy machine fewer than asked for, but never less than two where two were."""

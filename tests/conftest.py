@@ -14,6 +14,8 @@ import pytest
 from manual_clock import ManualClock  # `tests` is on the path (pyproject.toml)
 
 if TYPE_CHECKING:
+    from holdfast.core.changes.feed import Feed
+    from holdfast.core.changes.hub import Hub, HubOptions
     from holdfast.core.clock import Clock
     from holdfast.core.pack import Pack
     from holdfast.core.store.lock import DataLock
@@ -150,3 +152,33 @@ async def make_store(engine: EngineName, tmp_path: Path, new_database: Callable[
 async def store(make_store: Callable[[], Awaitable[Store]]) -> Store:
     """An open store with the core's tables and the test pack's (see `testpack`)."""
     return await make_store()
+
+
+@pytest.fixture
+async def feed(store: Store) -> AsyncIterator[Feed]:
+    """What follows the change log of `store`."""
+    from holdfast.core.changes.feed import Feed
+
+    feed = Feed(store)
+    await feed.start()
+    yield feed
+    await feed.stop()
+
+
+@pytest.fixture
+def hub_options() -> HubOptions:
+    """The bounds of `hub`, for a module to set."""
+    from holdfast.core.changes.hub import HubOptions
+
+    return HubOptions()
+
+
+@pytest.fixture
+async def hub(feed: Feed, clock: ManualClock, hub_options: HubOptions) -> AsyncIterator[Hub]:
+    """The live stream of `feed`; the test moves its time."""
+    from holdfast.core.changes.hub import Hub
+
+    hub = Hub(feed, clock, hub_options)
+    await hub.start()
+    yield hub
+    await hub.stop()

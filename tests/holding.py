@@ -1,4 +1,4 @@
-"""Ready-made work for units, and a way to hold a store's writers so that units queue up behind them together."""
+"""Ready-made work for units and what it left; a way to hold a store's writers, so that units queue up behind them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,20 @@ def adds(*names: str, size: int = 1) -> Callable[[Unit], int]:
         return sum(unit.run(SQL.add_plain_thing, id=name, title="a thing", size=size) for name in names)
 
     return work
+
+
+def grows(name: str = "a", by: int = 1) -> Callable[[Unit], int]:
+    """Work that changes a thing."""
+    return lambda unit: unit.run(SQL.grow_thing, id=name, by=by)
+
+
+async def size_of(store: Store, name: str = "a") -> int | None:
+    row = await store.read(lambda reader: reader.one(SQL.thing, id=name))
+    return None if row is None else int(row["size"])
+
+
+async def changes_in(store: Store) -> int:
+    return len(await log(store))
 
 
 async def names(store: Store) -> list[str]:
@@ -62,4 +76,5 @@ class Held:
         await asyncio.gather(*self._tasks)
 
 
+ONE_WRITER = StoreOptions(writers=1, readers=1)
 HELD = StoreOptions(writers=1, unit_seconds=LIMIT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from holdfast.core.clock import stamp
+from holdfast.core.instants import stamp
 
 
 class ManualClock:

@@ -24,8 +24,10 @@ from holdfast.core.health.checks import Check, core_checks
 from holdfast.core.health.readiness import About, Readiness
 from holdfast.core.health.writing import Writing
 from holdfast.core.pack import AuditKind, Pack
+from holdfast.core.propagation.service import registry_of
 from holdfast.core.store.port import Unit
-from holdfast.core.web.factory import Application, Deps, build_app
+from holdfast.core.web.deps import Deps, Propagating
+from holdfast.core.web.factory import Application, build_app
 from holdfast.core.web.routes import Access, Call, Reply, Route
 from holdfast.core.web.shapes import answer
 from holdfast.core.web.writes import Written, write
@@ -166,6 +168,7 @@ async def serving(
     )
     await readiness.start()
     deps = Deps(store, feed, hub, settings, tokens, clock, readiness)
+    deps.propagations = Propagating(registry_of(own))
     app = build_app((*own, EXTRA), deps)
     served = Served(app, deps, store, token.read_text().strip(), folder)
     try:

@@ -1,7 +1,8 @@
 """Makes `.venv` with exactly what a lock names, and does nothing when that is there already; stdlib only.
 
-`bootstrap.py run` installs what the daemon needs, `bootstrap.py dev` also what checks and tests need. What the system
-lacks is installed with apt when we are root, otherwise the command that does it is printed and the exit status is 2.
+`bootstrap.py run` installs what the daemon needs, `bootstrap.py dev` also what checks and tests need, `bootstrap.py
+bench` also the other projects' queues that the bench compares with. What the system lacks is installed with apt when
+we are root, otherwise the command that does it is printed and the exit status is 2.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 USAGE = 2
+#: What each command sees to, in this order: the bench's lock names only what it adds to the developer's.
+KINDS = {"run": ("run",), "dev": ("dev",), "bench": ("dev", "bench")}
+#: Whose installation is enough for a kind: the developer's set holds the daemon's.
+HELD_BY = {"run": ("run", "dev"), "dev": ("dev",), "bench": ("bench",)}
 #: Programs that single tests need: those tests are skipped, counted and listed where one is missing.
 FOR_TESTS = ("tmux", "git")
 
@@ -31,10 +36,10 @@ def stamp(kind: str) -> str:
 
 
 def installed(kind: str) -> bool:
-    """Whether `.venv` is what the lock names; the developer's set holds the daemon's."""
+    """Whether `.venv` is what the lock names."""
     if not (VENV / "bin" / "holdfast").exists():
         return False
-    marks = [(VENV / f".{name}.stamp", name) for name in {kind, "dev"}]
+    marks = [(VENV / f".{name}.stamp", name) for name in HELD_BY[kind]]
     return any(path.exists() and path.read_text(encoding="utf-8") == stamp(name) for path, name in marks)
 
 
@@ -92,18 +97,19 @@ def install(kind: str) -> None:
 
 def main() -> int:
     """Install what is missing."""
-    if sys.argv[1:] not in (["run"], ["dev"]):
-        print("usage: bootstrap.py run|dev")
+    if len(sys.argv) != 2 or sys.argv[1] not in KINDS:  # noqa: PLR2004 - its name and one word
+        print(f"usage: bootstrap.py {'|'.join(KINDS)}")
         return USAGE
     if sys.version_info < (3, 11):  # noqa: UP036 - whatever python3 the machine has runs this file
         print(f"Holdfast needs Python 3.11 or newer, this is {sys.version.split()[0]}: make PYTHON=python3.11 ...")
         return USAGE
-    kind = sys.argv[1]
+    kinds = KINDS[sys.argv[1]]
     try:
-        if not installed(kind):
-            need_venv()
-            install(kind)
-        if kind == "dev":
+        for kind in kinds:
+            if not installed(kind):
+                need_venv()
+                install(kind)
+        if "dev" in kinds:
             need_programs()
     except subprocess.CalledProcessError as failed:
         print(f"this failed, see above: {' '.join(failed.cmd)}", file=sys.stderr)

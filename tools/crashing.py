@@ -31,7 +31,7 @@ from pg import Server
 
 LIVES = ROOT / "tests" / "crash" / "lives.py"
 NOTING = ROOT / "tests" / "crash" / "noting"
-SCRIPTED = ("writing", "crossing", "gap", "migrating", "backing-up")
+SCRIPTED = ("writing", "crossing", "gap", "migrating", "backing-up", "propagating")
 DAEMON = "daemon"
 ROUNDS = "200"
 SECONDS = 120

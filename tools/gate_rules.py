@@ -23,6 +23,7 @@ BROAD_EXCEPTS = {
     "src/holdfast/core/store/postgres_workers.py",
     "src/holdfast/core/lifecycle.py",
     "src/holdfast/core/web/boundary.py",
+    "src/holdfast/core/propagation/foreign.py",
 }
 #: What composes SQL: the trigger generator; a composer of filters may join it when a list needs one.
 COMPOSE_SQL = {"src/holdfast/core/changes/triggers.py"}

@@ -21,6 +21,8 @@ from holdfast.cli.main import app
 from holdfast.core import faults
 from holdfast.core.errors import HoldfastError
 from holdfast.core.pack import Pack
+from holdfast.core.propagation import view
+from holdfast.core.propagation.kinds import Kind
 from holdfast.core.web.routes import Route
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -185,6 +187,55 @@ def acts(packs: list[Pack]) -> str:
     return "\n".join(["# Acts on record\n", _NOTE, words, table(("pack", "act", "meaning"), rows)])
 
 
+def _ceilings(kind: Kind[Any]) -> str:
+    return f"dead at failure {kind.max_attempts}, or at {kind.max_starts} starts without an outcome"
+
+
+def _order(kind: Kind[Any]) -> str:
+    """What its rules are besides its ceilings, in words."""
+    rules = {"pending": ["one of a key while pending"], "forever": ["a key is used once for ever"], "no": []}[
+        kind.unique
+    ]
+    if kind.ordered:
+        rules.append("in order, behind what is dead too" if kind.dead_blocks else "in order")
+    if kind.jitter:
+        rules.append("full jitter")
+    if not kind.held_after_restore:
+        rules.append("not held after a restore")
+    return "; ".join([*rules, *(f"only if {condition.name}: {condition.doc}" for condition in kind.conditions)])
+
+
+def propagations(packs: list[Pack]) -> str:
+    """Every kind of effect, and every table of delays."""
+    tables = [
+        (f"`{table.name}`", table.doc, table.attempts, table.horizon, ", ".join(map(view.spoken, table.delays)))
+        for table in view.schedules()
+    ]
+    kinds = [
+        (
+            pack.name,
+            f"`{kind.name}`",
+            kind.doc,
+            f"`{kind.schedule.name}`, {view.spoken(kind.horizon.total_seconds())}",
+            _ceilings(kind),
+            f"{kind.timeouts.call:g} < {kind.timeouts.item:g} < {kind.timeouts.lease:g} s",
+            f"{kind.concurrency} x {kind.batch}",
+            _order(kind),
+        )
+        for pack in packs
+        for kind in sorted(pack.kinds, key=lambda kind: kind.name)
+    ]
+    words = (
+        "Effects on the outside world, each a row that is owed until it is done. A failure is tried again after the "
+        "next delay of its kind's schedule; the failure after the last delay is its death. The horizon is the time "
+        "from the first failure to the last, without jitter. `holdfast jobs` shows them and redrives the dead.\n"
+    )
+    head = ("pack", "kind", "what it does", "schedule, horizon", "ceilings", "call, item, lease", "at once", "rules")
+    schedules = table(("schedule", "meant for", "tries", "horizon", "delays"), tables)
+    listed = table(head, kinds) if kinds else "No kind is registered.\n"
+    return f"# Propagations\n\n{_NOTE}\n{words}\n## Schedules\n\n{schedules}\n## Kinds\n\n{listed}"
+
+
 def _layer(path: str) -> str:
     """The part of the code that a file belongs to: two folders deep in the core, one elsewhere."""
     parts = path.removeprefix("src/holdfast/").split("/")[:-1]
@@ -220,6 +271,7 @@ def pages() -> dict[str, str]:
         "errors": errors,
         "events": lambda: events(packs),
         "acts": lambda: acts(packs),
+        "propagations": lambda: propagations(packs),
     }
     written = {f"{REFERENCE}/{name}.md": make().rstrip() + "\n" for name, make in made.items()}
     return {**written, AGENTS: agents((ROOT / AGENTS).read_text(encoding="utf-8"))}

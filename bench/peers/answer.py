@@ -41,13 +41,18 @@ def serve(handlers: Mapping[str, Callable[..., Answer]]) -> None:
         say({**answer, "cpu_seconds": time.process_time() - begin})
 
 
+async def _who() -> Answer:
+    return _imports_ours()
+
+
 async def serve_async(handlers: Mapping[str, Callable[..., Awaitable[Answer]]]) -> None:
     """Answer questions until stdin ends, on an event loop that does other things too."""
     say = _own_stdout()
     loop = asyncio.get_running_loop()
+    answers = {"whoami": _who, **handlers}
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         question = json.loads(line)
         verb = question.pop("do")
         begin = time.process_time()  # of all threads; unlike the time that passes, other programs hardly change it
-        answer = _imports_ours() if verb == "whoami" else await handlers[verb](**question)
+        answer = await answers[verb](**question)
         say({**answer, "cpu_seconds": time.process_time() - begin})

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.core.changes.retention import Retention
     from holdfast.core.health.readiness import Readiness
     from holdfast.core.pack import Pack
+    from holdfast.core.propagation.service import Propagations
     from holdfast.core.store.port import Store
     from holdfast.settings import Settings
 
@@ -34,15 +35,19 @@ if TYPE_CHECKING:
 #: to each other with every write: at Python's own 5 ms that alone would be most of the time of a write.
 SWITCH_SECONDS = 0.0005
 
+#: How long a stop waits for requests under way. Work that takes longer is owed and done by the runner.
+ANSWER_SECONDS = 10.0
+
 _log = logs.get("app")
 
 
 def packs() -> tuple[Pack, ...]:
     """What this daemon is made of. Adding a pack is adding it here."""
-    from holdfast.core.store.pack import CORE  # noqa: PLC0415 - see `_open_store`
+    from holdfast.core.propagation.pack import PROPAGATION  # noqa: PLC0415 - see `_open_store`
+    from holdfast.core.store.pack import CORE  # noqa: PLC0415
     from holdfast.fleet import FLEET  # noqa: PLC0415
 
-    return (CORE, FLEET)
+    return (CORE, PROPAGATION, FLEET)
 
 
 class App:
@@ -54,11 +59,11 @@ class App:
     hub: Hub
     retention: Retention
     readiness: Readiness
+    propagations: Propagations
 
     def __init__(self, settings: Settings, lock: DataLock, *, accept_loss: bool = False, clock: Clock = SYSTEM) -> None:
         self._settings = settings
-        self._lock = lock
-        self._accept_loss = accept_loss
+        self._opening = lock, accept_loss
         self._clock = clock
         self.front = server.Front(roles=settings.roles, version=VERSION, commit_id=commit_id())
         self.supervisor = Supervisor(self._services(), stop_seconds=settings.stop_seconds)
@@ -72,6 +77,7 @@ class App:
             Part("tokens", lambda: self.tokens.start(), lambda: self.tokens.stop()),  # noqa: PLW0108
             Part("stream", lambda: self.hub.start(), lambda: self.hub.stop()),  # noqa: PLW0108
             Part("retention", lambda: self.retention.start(), lambda: self.retention.stop()),  # noqa: PLW0108
+            Part("propagation", lambda: self.propagations.start(), lambda: self.propagations.stop()),  # noqa: PLW0108
             Part("readiness", lambda: self.readiness.start(), lambda: self.readiness.stop()),  # noqa: PLW0108
             Part("doors", self._open_doors, self._close_doors),
         )
@@ -85,6 +91,7 @@ class App:
             from holdfast.core.store.opening import StoreConfig, open_store  # noqa: PLC0415
             from holdfast.core.store.options import StoreOptions  # noqa: PLC0415
 
+            lock, accept_loss = self._opening
             given = self._settings.store
             options = StoreOptions(
                 unit_seconds=given.unit_seconds,
@@ -98,10 +105,10 @@ class App:
                 packs=packs(),
                 url=self._settings.database,
                 clock=self._clock,
-                accept_loss=self._accept_loss,
+                accept_loss=accept_loss,
                 options=options,
             )
-            self.store = await open_store(config, self._lock)
+            self.store = await open_store(config, lock)
         finally:
             await loading
         _log.info("store open", dialect=self.store.dialect, store=self.store.uuid, held=self.store.effects_held)
@@ -118,6 +125,9 @@ class App:
         from holdfast.core.health.checks import core_checks  # noqa: PLC0415
         from holdfast.core.health.readiness import About, Readiness  # noqa: PLC0415
         from holdfast.core.health.writing import Writing  # noqa: PLC0415
+        from holdfast.core.pack import Means  # noqa: PLC0415
+        from holdfast.core.propagation.kinds import DRAIN_SECONDS  # noqa: PLC0415
+        from holdfast.core.propagation.service import Propagations  # noqa: PLC0415
 
         settings, store, clock = self._settings, self.store, self._clock
         self.feed = Feed(store, clock)
@@ -135,12 +145,18 @@ class App:
         )
         keep = Keep(age=timedelta(days=settings.changes.keep_days), count=settings.changes.keep_rows)
         self.retention = Retention(store, self.feed, clock, keep)
+        self.propagations = Propagations(
+            Means(store, clock, settings, packs()),
+            does="worker" in settings.roles,
+            drain_seconds=min(DRAIN_SECONDS, 0.8 * settings.stop_seconds),
+        )
         about = About(settings.roles, VERSION, commit_id())
         writing = Writing(store)
         self.readiness = Readiness(core_checks(store, self.feed, writing, settings.data), clock, about, writing)
 
     async def _open_doors(self) -> None:
-        from holdfast.core.web.factory import Deps, build_app  # noqa: PLC0415
+        from holdfast.core.web.deps import Deps, Propagating  # noqa: PLC0415
+        from holdfast.core.web.factory import build_app  # noqa: PLC0415
 
         deps = Deps(
             store=self.store,
@@ -150,6 +166,7 @@ class App:
             tokens=self.tokens,
             clock=self._clock,
             readiness=self.readiness,
+            propagations=Propagating(self.propagations.registry, self.propagations.runner),
         )
         app = build_app(packs(), deps)
         await self._record("daemon.started")
@@ -161,9 +178,17 @@ class App:
         try:
             await self.hub.stop()
         finally:  # a stream that died of an error raises it again; others may be under way all the same
-            await self.front.idle()
+            await self._until_answered()
         if not self.supervisor.deaths:
             await self._record("daemon.stopped")
+
+    async def _until_answered(self) -> None:
+        """Requests under way are answered; a client that does not take its answer keeps nobody."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.front.idle()
+        except TimeoutError:
+            _log.warning("ended with requests unanswered: their clients took nothing", seconds=ANSWER_SECONDS)
 
     async def _close_store(self) -> None:
         if hasattr(self, "store"):  # the start may have failed before there was one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.propagation.kinds import STOP_SECONDS
 from holdfast.core.redact import redact_url
 
 PREFIX = "HOLDFAST_"
@@ -77,6 +79,13 @@ class ChangesSettings(Section):
     keep_rows: int = Field(5_000_000, ge=1_000, le=1_000_000_000, description="The most changes that are kept.")
 
 
+class PropagationSettings(Section):
+    """Effects that are owed: how much is kept of those that are done with. What is owed or dead is never removed."""
+
+    keep_days: float = Field(30.0, gt=0, le=36_500, description="Finished effects older than this are removed.")
+    keep_rows: int = Field(200_000, ge=1_000, le=1_000_000_000, description="The most finished effects that are kept.")
+
+
 class StreamSettings(Section):
     """`GET /api/v1/events`: bounds of the live stream."""
 
@@ -116,8 +125,8 @@ class AccessSettings(Section):
     @classmethod
     def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
-            if not host or any(mark in host for mark in "/@ *"):
-                message = f"{host!r} is not a host name; write it without scheme and path"
+            if not _is_host(host):
+                message = f"{host!r} is not a host name; write it without scheme, port and path, IPv6 in brackets"
                 raise ValueError(message)
         return tuple(host.lower() for host in value)
 
@@ -126,11 +135,23 @@ class ListenSettings(BaseSettings):
     """Where the daemon listens, and under which protection. These stand at the top of the file, in no section."""
 
     listen: str = Field("127.0.0.1:4680", description="Address and port to listen on; port 0 takes a free one.")
-    tls_cert: Path | None = Field(None, description="Certificate chain (PEM); needed to listen beyond loopback.")
-    tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate.")
+    tls_cert: Path | None = Field(
+        None,
+        description="Certificate chain (PEM); needed to listen beyond loopback. In the settings file a path may be "
+        "relative to that file, in a variable to where the daemon was started.",
+    )
+    tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate; the same holds for its path.")
     insecure_listen: bool = Field(
         default=False, description="Listen beyond loopback without TLS: tokens then cross the network in the clear."
     )
+
+    @field_validator("tls_cert", "tls_key", mode="before")
+    @classmethod
+    def _path(cls, value: object) -> object:
+        if value == "":  # it would be the folder that one stands in
+            message = "is empty; give a path, or leave it out"
+            raise ValueError(message)
+        return Path(value).absolute() if isinstance(value, str) else value
 
     @field_validator("listen")
     @classmethod
@@ -162,10 +183,17 @@ class Settings(ListenSettings):
     )
     roles: tuple[Role, ...] = Field(ROLES, description="What this process does.")
     host: str = Field("local", pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$", description="The name of this host in the fleet.")
-    stop_seconds: float = Field(10.0, ge=0.1, le=600, description="How long a stop may take to end work in progress.")
+    stop_seconds: float = Field(
+        STOP_SECONDS,
+        ge=0.1,
+        le=600,
+        description="How long a stop may take to end work in progress; what is longer is cut off, which is as safe as "
+        "a crash.",
+    )
     log: LogSettings = Field(default_factory=LogSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     changes: ChangesSettings = Field(default_factory=ChangesSettings)
+    propagation: PropagationSettings = Field(default_factory=PropagationSettings)
     stream: StreamSettings = Field(default_factory=StreamSettings)
     access: AccessSettings = Field(default_factory=AccessSettings)
 
@@ -217,7 +245,7 @@ class Settings(ListenSettings):
         sources: dict[str, str] = {}
         file = config if config is not None else data / FILE
         layers: list[tuple[Mapping[str, object], Callable[[str], str]]] = [
-            (_from_file(file, required=config is not None), lambda _key: str(file)),
+            (_beside(file, _from_file(file, required=config is not None)), lambda _key: str(file)),
             (_from_env(env or {}), variable),
             ({key: value for key, value in (overrides or {}).items() if value is not None}, _flag),
         ]
@@ -263,6 +291,20 @@ def walk() -> Iterator[tuple[str, Any]]:
                 yield f"{name}.{inner}", field
         else:
             yield name, declared
+
+
+def _is_host(text: str) -> bool:
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            ipaddress.IPv6Address(text[1:-1])
+        except ValueError:
+            return False
+        return True
+    return bool(text) and not any(mark in text for mark in "/@ *:[]")
+
+
+#: The settings that are paths.
+PATHS = tuple(key for key, field in walk() if field.annotation == Path | None)
 
 
 def variable(key: str) -> str:
@@ -317,6 +359,12 @@ def _from_file(file: Path, *, required: bool) -> dict[str, object]:
             message = f"{file}: there is no setting {key!r}{near}. Correct or remove it."
             raise SettingsWrong(message)
     return found
+
+
+def _beside(file: Path, found: dict[str, object]) -> dict[str, object]:
+    """The same settings, with paths that mean the same wherever the daemon is started."""
+    paths = {key: value for key, value in found.items() if key in PATHS and isinstance(value, str) and value}
+    return found | {key: str(file.absolute().parent / value) for key, value in paths.items()}
 
 
 def _from_env(env: Mapping[str, str]) -> dict[str, object]:

@@ -13,8 +13,8 @@ import pytest
 from conftest import StoreMaker
 from holdfast.core.changes import log
 from holdfast.core.changes.cursors import Filter
-from holdfast.core.clock import parse_stamp
 from holdfast.core.errors import BrokenRule, StoreError
+from holdfast.core.instants import parse_stamp
 from holdfast.core.store.port import Act, Row, Store, Unit
 from holdfast.core.store.sql import query
 from testpack import ACT, SQL
@@ -83,6 +83,27 @@ async def test_a_write_that_changes_nothing_leaves_no_row(store: Store) -> None:
     await store.unit(ACT, lambda u: u.run(SQL.retitle_thing, id="a", title="one"))
     await store.unit(ACT, lambda u: u.run(SQL.retitle_thing, id="nothing", title="two"))
     assert len(await logged(store)) == 1
+
+
+@pytest.mark.guards(
+    "A row that goes on in another table is not told as removed; one that is gone is.",
+    against="A removal told for everything that is merely done, or none told for what is lost.",
+    breaks=("changes-tell-what-goes-on-as-removed", "changes-forgets-removals"),
+)
+async def test_a_row_that_goes_on_elsewhere_is_not_told_as_removed_and_one_that_is_gone_is(store: Store) -> None:
+    def add_both(unit: Unit) -> None:
+        for key in ("done", "gone"):
+            unit.run(SQL.add_errand, id=key, title="one")
+
+    def finish_one(unit: Unit) -> None:
+        unit.run(SQL.finish_errand, id="done")
+        for key in ("done", "gone"):
+            unit.run(SQL.remove_errand, id=key)
+
+    await store.unit(ACT, add_both)
+    await store.unit(ACT, finish_one)
+    seen = [(change.event, change.entity_id) for change in await logged(store)]
+    assert seen == [("errand_created", "done"), ("errand_created", "gone"), ("errand_removed", "gone")]
 
 
 @pytest.mark.guards(

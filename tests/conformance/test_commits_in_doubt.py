@@ -11,37 +11,19 @@ import pytest
 
 from holdfast.core.errors import StoreInDoubt, StoreLost
 from holdfast.core.store.options import StoreOptions
-from holdfast.core.store.port import Row, Store, Unit
+from holdfast.core.store.port import Row, Store
 from holdfast.core.store.postgres_session import Session
+from holding import ONE_WRITER, adds, changes_in, grows, size_of
 from pg_proxy import Cut, Wire
-from testpack import ACT, SQL
+from testpack import ACT
 
 if TYPE_CHECKING:
     from conftest import StoreMaker
-
-ONE_WRITER = StoreOptions(writers=1, readers=1)
 
 
 @pytest.fixture
 def engine() -> str:
     return "postgres"
-
-
-def sized(name: str, size: int = 0) -> Callable[[Unit], int]:
-    return lambda unit: unit.run(SQL.add_plain_thing, id=name, title="a thing", size=size)
-
-
-def grown(by: int = 1) -> Callable[[Unit], int]:
-    return lambda unit: unit.run(SQL.grow_thing, id="a", by=by)
-
-
-async def size_of(store: Store, name: str = "a") -> int | None:
-    row = await store.read(lambda reader: reader.one(SQL.thing, id=name))
-    return None if row is None else int(row["size"])
-
-
-async def changes_in(store: Store) -> int:
-    return len(await store.read(lambda reader: reader.all(SQL.log)))
 
 
 @pytest.fixture
@@ -73,10 +55,10 @@ def place_on_wire(make_store: StoreMaker) -> Iterator[tuple[Wire, Callable[[], A
 async def test_a_commit_cut_on_its_way_is_done_exactly_once(wired: tuple[Wire, Store], cut: Cut) -> None:
     wire, store = wired
     heard = asyncio.Event()
-    await store.unit(ACT, sized("a", 10))
+    await store.unit(ACT, adds("a", size=10))
     store.on_commit(heard.set)
     wire.cut = cut
-    assert await store.unit(ACT, grown()) == 1
+    assert await store.unit(ACT, grows()) == 1
     assert wire.cuts == 1
     assert heard.is_set()
     assert await size_of(store) == 11
@@ -107,10 +89,10 @@ async def test_a_commit_in_doubt_is_settled_when_the_server_is_back(
     wired: tuple[Wire, Store], cut: Cut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire, store = wired
-    await store.unit(ACT, sized("a", 10))
+    await store.unit(ACT, adds("a", size=10))
     turned_away = restarting(monkeypatch, attempts=3)
     wire.cut = cut
-    assert await store.unit(ACT, grown()) == 1
+    assert await store.unit(ACT, grows()) == 1
     assert len(turned_away) == 3
     assert await size_of(store) == 11
 
@@ -128,11 +110,11 @@ async def test_a_commit_that_stays_in_doubt_is_not_called_retryable(
     options = StoreOptions(writers=1, readers=1, unit_seconds=0.3)
     store = await make_store(at=type(place)(place.data, wire.url), options=options)
     try:
-        await store.unit(ACT, sized("a", 10))
+        await store.unit(ACT, adds("a", size=10))
         restarting(monkeypatch, attempts=1_000_000)
         wire.cut = Cut.AFTER
         with pytest.raises(StoreInDoubt, match="Idempotency-Key") as caught:
-            await store.unit(ACT, grown())
+            await store.unit(ACT, grows())
         assert (caught.value.code, caught.value.retryable) == ("store_in_doubt", False)
     finally:
         await store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -27,6 +27,7 @@ from holdfast.core.store.port import Reader, Store, Unit
 from holdfast.core.store.postgres import PostgresStore
 from holdfast.core.store.postgres_runner import ATTEMPTS
 from holdfast.core.store.sql import query
+from holding import ONE_WRITER, adds, changes_in, grows, size_of
 from manual_clock import ManualClock
 from testpack import ACT, SQL
 
@@ -35,29 +36,11 @@ if TYPE_CHECKING:
 
 BACKEND = query("backend", sqlite="SELECT pg_backend_pid() AS pid")
 NAP = query("nap", sqlite="SELECT pg_sleep(:seconds)::text AS nap")
-ONE_WRITER = StoreOptions(writers=1, readers=1)
 
 
 @pytest.fixture
 def engine() -> str:
     return "postgres"
-
-
-def sized(name: str, size: int = 0) -> Callable[[Unit], int]:
-    return lambda unit: unit.run(SQL.add_plain_thing, id=name, title="a thing", size=size)
-
-
-def grown(by: int = 1) -> Callable[[Unit], int]:
-    return lambda unit: unit.run(SQL.grow_thing, id="a", by=by)
-
-
-async def size_of(store: Store, name: str = "a") -> int | None:
-    row = await store.read(lambda reader: reader.one(SQL.thing, id=name))
-    return None if row is None else int(row["size"])
-
-
-async def changes_in(store: Store) -> int:
-    return len(await store.read(lambda reader: reader.all(SQL.log)))
 
 
 class Outsider:
@@ -130,7 +113,7 @@ async def test_a_unit_whose_connection_is_killed_again_is_lost_and_leaves_no_tra
     assert caught.value.retryable
     assert len(runs) == 2
     assert await changes_in(store) == 0
-    assert await store.unit(ACT, sized("a", 7)) == 1
+    assert await store.unit(ACT, adds("a", size=7)) == 1
     assert await size_of(store) == 7
 
 
@@ -152,7 +135,7 @@ async def test_a_loss_that_the_work_catches_still_runs_again(store: Store, outsi
 
 
 async def test_a_read_whose_connection_is_killed_runs_again_once(store: Store, outsider: Outsider) -> None:
-    await store.unit(ACT, sized("a", 3))
+    await store.unit(ACT, adds("a", size=3))
     runs: list[object] = []
 
     def work(reader: Reader, kills: int) -> object:
@@ -174,9 +157,9 @@ async def test_a_read_whose_connection_is_killed_runs_again_once(store: Store, o
 async def test_connections_that_died_while_idle_go_unnoticed(make_store: StoreMaker) -> None:
     store = await make_store(options=ONE_WRITER)
     outsider = Outsider(str(make_store.place_of(store).url))
-    await store.unit(ACT, sized("a", 1))
+    await store.unit(ACT, adds("a", size=1))
     outsider.do("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'holdfast'")
-    await store.unit(ACT, grown())
+    await store.unit(ACT, grows())
     assert await size_of(store) == 2
     outsider.close()
 
@@ -192,7 +175,7 @@ async def test_a_database_replaced_under_the_daemon_is_not_touched(make_store: S
     outsider.do("UPDATE store_meta SET value = 'another' WHERE name = 'uuid'")
     outsider.do("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'holdfast'")
     with pytest.raises(StoreForeign, match="another"):
-        await store.unit(ACT, sized("a", 1))
+        await store.unit(ACT, adds("a", size=1))
     with pytest.raises(StoreForeign, match="restart the daemon"):
         await size_of(store)
     outsider.do("UPDATE store_meta SET value = %s WHERE name = 'uuid'", store.uuid)
@@ -207,7 +190,7 @@ async def test_a_server_that_is_not_there_is_named_without_its_password() -> Non
         await store.start()
     assert "s3cret" not in caught.value.message
     with pytest.raises(StoreClosed):
-        await store.unit(ACT, sized("a"))
+        await store.unit(ACT, adds("a"))
 
 
 # --- units of work that cross --------------------------------------------------------------------------------------
@@ -240,8 +223,8 @@ async def test_two_units_that_both_saw_nobody_do_not_both_come_in(store: Store) 
 
 
 async def test_a_storm_on_one_row_loses_no_update(store: Store) -> None:
-    await store.unit(ACT, sized("a", 0))
-    await asyncio.gather(*(store.unit(ACT, grown()) for _ in range(200)))
+    await store.unit(ACT, adds("a", size=0))
+    await asyncio.gather(*(store.unit(ACT, grows()) for _ in range(200)))
     assert await size_of(store) == 200
     assert await changes_in(store) == 201
 
@@ -252,7 +235,7 @@ async def test_a_storm_on_one_row_loses_no_update(store: Store) -> None:
     breaks=("postgres-endless-crossing",),
 )
 async def test_a_unit_that_always_crosses_another_is_told_to_come_back(store: Store, outsider: Outsider) -> None:
-    await store.unit(ACT, sized("a", 0))
+    await store.unit(ACT, adds("a", size=0))
     runs: list[str] = []
 
     def overtaken(unit: Unit) -> None:
@@ -269,14 +252,14 @@ async def test_a_unit_that_always_crosses_another_is_told_to_come_back(store: St
 
 async def test_a_row_held_by_another_program_is_waited_for_only_so_long(make_store: StoreMaker) -> None:
     store = await make_store(options=StoreOptions(busy_seconds=0.2))
-    await store.unit(ACT, sized("a", 1))
+    await store.unit(ACT, adds("a", size=1))
     outsider = Outsider(str(make_store.place_of(store).url))
     outsider.do("BEGIN")
     outsider.do("UPDATE things SET size = 5 WHERE id = 'a'")
     with pytest.raises(StoreBusy):
-        await store.unit(ACT, grown())
+        await store.unit(ACT, grows())
     outsider.do("ROLLBACK")
-    await store.unit(ACT, grown())
+    await store.unit(ACT, grows())
     assert await size_of(store) == 2
     outsider.close()
 
@@ -298,7 +281,7 @@ async def test_a_failed_unit_leaves_nothing_for_the_next_one_to_commit(make_stor
 
     with pytest.raises(HoldfastError, match="halfway"):
         await store.unit(ACT, fails)
-    await store.unit(ACT, sized("b", 1))
+    await store.unit(ACT, adds("b", size=1))
     assert [row["id"] for row in await store.read(lambda reader: reader.all(SQL.things))] == ["b"]
     assert await changes_in(store) == 1
 
@@ -314,7 +297,7 @@ async def test_a_statement_past_its_time_is_stopped_by_the_server(make_store: St
         await store.unit(ACT, slow)
     with pytest.raises(UnitTooLong):
         await store.read(lambda reader: reader.one(NAP, seconds=30))
-    await store.unit(ACT, sized("b", 1))
+    await store.unit(ACT, adds("b", size=1))
     assert await changes_in(store) == 1
 
 

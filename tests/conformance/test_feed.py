@@ -28,14 +28,6 @@ class FailedError(Exception):
 
 
 @pytest.fixture
-async def feed(store: Store) -> AsyncIterator[Feed]:
-    feed = Feed(store)
-    await feed.start()
-    yield feed
-    await feed.stop()
-
-
-@pytest.fixture
 async def hub(feed: Feed) -> AsyncIterator[Hub]:
     hub = Hub(feed)
     await hub.start()

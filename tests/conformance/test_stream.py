@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,26 +14,16 @@ from holdfast.core.changes.feed import Feed
 from holdfast.core.changes.hub import REPLAYED, Hub, HubOptions, Subscription
 from holdfast.core.changes.retention import Keep, Retention
 from holdfast.core.errors import Malformed, Unavailable
-from holdfast.core.store.port import Store, Unit
+from holdfast.core.store.port import Unit
 from manual_clock import ManualClock
 from sse_reader import Event, Parser
+from streams import followed, in_ring, next_events, turns
 from testpack import ACT, SQL
 
 
 @pytest.fixture
-async def feed(store: Store) -> AsyncIterator[Feed]:
-    feed = Feed(store)
-    await feed.start()
-    yield feed
-    await feed.stop()
-
-
-@pytest.fixture
-async def hub(feed: Feed, clock: ManualClock) -> AsyncIterator[Hub]:
-    hub = Hub(feed, clock, HubOptions(page=3, most_changes=8, most_readers=3))
-    await hub.start()
-    yield hub
-    await hub.stop()
+def hub_options() -> HubOptions:
+    return HubOptions(page=3, most_changes=8, most_readers=3)
 
 
 async def grow(feed: Feed, first: int, last: int, *, title: str = "x") -> None:
@@ -42,28 +31,7 @@ async def grow(feed: Feed, first: int, last: int, *, title: str = "x") -> None:
         for number in range(first, last + 1):
             unit.run(SQL.add_plain_thing, id=f"t{number}", title=title, size=number)
 
-    before = feed.position
-    await feed.store.unit(ACT, work)
-    while feed.position < before + last - first + 1:
-        await feed.advanced(feed.position)
-
-
-async def in_ring(hub: Hub, seq: int) -> None:
-    """Until everything up to this position is there for live readers."""
-    async with asyncio.timeout(10):
-        while hub.ring.end < seq:
-            await asyncio.sleep(0)
-
-
-async def next_events(reader: Subscription, count: int, parser: Parser | None = None) -> list[Event]:
-    parser = parser or Parser()
-    seen: list[Event] = []
-    async with asyncio.timeout(10):
-        while len(seen) < count:
-            data = await reader.more()
-            assert data, f"the stream ended ({reader.ended}) after {seen}"
-            seen += parser.feed(data)
-    return seen
+    await followed(feed, work, last - first + 1)
 
 
 async def only_reset(hub: Hub, cursor: Cursor) -> Event:
@@ -174,9 +142,7 @@ async def test_filters_let_through_what_is_wanted_live_and_replayed(hub: Hub, fe
         await subscribe()
         waiting = [asyncio.ensure_future(next_events(readers["parts of t1"], 2))]
         await asyncio.sleep(0)
-    await feed.store.unit(ACT, work)
-    while feed.position < 6:
-        await feed.advanced(feed.position)
+    await followed(feed, work, 6)
     if not live:
         await subscribe()
         waiting = [asyncio.ensure_future(next_events(readers["parts of t1"], 2))]
@@ -216,8 +182,7 @@ async def silence(reader: Subscription, clock: ManualClock, parser: Parser) -> f
     passed = 0.0
     while not more.done():
         assert passed < 60
-        for _ in range(5):  # let whoever was woken run
-            await asyncio.sleep(0)
+        await turns(5)
         if not more.done():
             clock.advance(1.25)
             passed += 1.25
@@ -275,7 +240,7 @@ async def test_events_that_come_while_a_reader_replays_are_neither_lost_nor_doub
         reading = asyncio.ensure_future(next_events(reader, 9))
         assert await asyncio.to_thread(gate.reached.wait, 10)
         await grow(feed, 5, 7)
-        await in_ring(hub, 7)
+        await in_ring(hub)
         gate.open()
         await grow(feed, 8, 9)
         assert [e.seq for e in await reading] == list(range(1, 10))

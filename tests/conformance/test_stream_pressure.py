@@ -14,34 +14,24 @@ from holdfast.core import faults
 from holdfast.core.changes.cursors import Cursor, Filter
 from holdfast.core.changes.endpoint import serve
 from holdfast.core.changes.feed import Feed
-from holdfast.core.changes.hub import READ_FOR_RING, Hub, HubOptions, Subscription
+from holdfast.core.changes.hub import READ_FOR_RING, Hub, HubOptions
 from holdfast.core.changes.log import Change
 from holdfast.core.changes.retention import Keep, Retention
 from holdfast.core.changes.ring import Ring
-from holdfast.core.store.port import Store, Unit
+from holdfast.core.store.port import Unit
 from holdfast.core.web.server import Front, Server
 from manual_clock import ManualClock
-from sse_reader import Event, Parser
-from testpack import ACT, SQL
+from sse_reader import Parser
+from streams import followed, in_ring, numbers_upto, turns
+from testpack import SQL
 
 OPTIONS = HubOptions(page=3, most_changes=8, most_readers=2, last_seconds=0)
 TICK = OPTIONS.keep_alive_seconds / 4
 
 
 @pytest.fixture
-async def feed(store: Store) -> AsyncIterator[Feed]:
-    feed = Feed(store)
-    await feed.start()
-    yield feed
-    await feed.stop()
-
-
-@pytest.fixture
-async def hub(feed: Feed, clock: ManualClock) -> AsyncIterator[Hub]:
-    hub = Hub(feed, clock, OPTIONS)
-    await hub.start()
-    yield hub
-    await hub.stop()
+def hub_options() -> HubOptions:
+    return OPTIONS
 
 
 async def commit(feed: Feed, kinds: str, *, title: str = "x") -> None:
@@ -55,22 +45,7 @@ async def commit(feed: Feed, kinds: str, *, title: str = "x") -> None:
             else:
                 unit.run(SQL.add_part, id=f"p{number}", thing="t1", state="red")
 
-    await feed.store.unit(ACT, work)
-    while feed.position < before + len(kinds):
-        await feed.advanced(feed.position)
-
-
-async def turns(count: int = 10) -> None:
-    """Let whoever was woken run."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def in_ring(hub: Hub) -> None:
-    """Until the ring holds what the feed knows."""
-    async with asyncio.timeout(10):
-        while hub.ring.end < hub.feed.position:
-            await asyncio.sleep(0)
+    await followed(feed, work, len(kinds))
 
 
 async def ticked(hub: Hub, clock: ManualClock, count: int = 1) -> None:
@@ -83,16 +58,6 @@ async def ticked(hub: Hub, clock: ManualClock, count: int = 1) -> None:
                     return
                 clock.advance(TICK)
                 await turns()
-
-
-async def next_events(reader: Subscription, upto: int) -> list[int]:
-    """The numbers of the events until this one came, or the stream ended."""
-    seen: list[Event] = []
-    parser = Parser()
-    async with asyncio.timeout(10):
-        while (not seen or seen[-1].seq < upto) and (data := await reader.more()):
-            seen += parser.feed(data)
-    return [event.seq for event in seen]
 
 
 @pytest.mark.guards(
@@ -108,9 +73,9 @@ async def test_a_reader_ahead_of_the_ring_is_not_moved_back(hub: Hub, feed: Feed
         await commit(feed, "tttttppttt")
         assert await asyncio.to_thread(gate.reached.wait, 10)
         reader = await hub.subscribe(Cursor(0), Filter.of(events=["part_recorded"]))
-        assert await next_events(reader, 9) == [8, 9]
+        assert await numbers_upto(reader, 9) == [8, 9]
         assert (reader.cursor, hub.ring.end) == (12, 2)
-        following = asyncio.ensure_future(next_events(reader, 13))
+        following = asyncio.ensure_future(numbers_upto(reader, 13))
         await turns()
         gate.open()
         await in_ring(hub)
@@ -128,7 +93,7 @@ async def test_what_is_removed_before_the_ring_has_read_it_is_no_silent_hole(
     hub: Hub, feed: Feed, clock: ManualClock
 ) -> None:
     reader = await hub.subscribe()
-    following = asyncio.ensure_future(next_events(reader, 9))
+    following = asyncio.ensure_future(numbers_upto(reader, 9))
     gate = faults.Gate()
     with faults.armed(READ_FOR_RING, gate):
         await commit(feed, "t" * 9)
@@ -199,7 +164,7 @@ async def test_a_reader_that_takes_nothing_for_two_keep_alives_is_ended(hub: Hub
     serving = wire.serve(hub)
     patient = await hub.subscribe()
     await patient.more()
-    following = asyncio.ensure_future(next_events(patient, 1))
+    following = asyncio.ensure_future(numbers_upto(patient, 1))
     await asyncio.wait_for(wire.stuck.wait(), 10)
     await ticked(hub, clock, 7)
     assert hub.readers == 2

@@ -29,6 +29,8 @@ ENDLESS = query(
 )
 NO_TABLE = query("no_table", sqlite="INSERT INTO nowhere (id) VALUES (:id)")
 UNTITLED = query("untitled", sqlite="INSERT INTO things (id, title, size) VALUES (:id, NULL, 1)")
+HOLD = query("hold", sqlite="INSERT INTO store_meta (name, value) VALUES ('effects_held_at', 'now')")
+RELEASE = query("release", sqlite="DELETE FROM store_meta WHERE name = 'effects_held_at'")
 ADD_AND_TELL = query(
     "add_and_tell", sqlite="INSERT INTO things (id, title, size) VALUES (:id, 'told', 1) RETURNING id, title, size"
 )
@@ -269,3 +271,18 @@ async def test_a_cancelled_caller_harms_nobody(make_store: StoreMaker) -> None:
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     assert "surely" in await names(store)
+
+
+async def test_effects_that_were_held_are_released_once_that_is_committed(make_store: StoreMaker) -> None:
+    first = await make_store()
+    await first.unit(ACT, lambda unit: unit.run(HOLD))
+    await first.close()
+    store = await make_store(at=make_store.place_of(first))
+    held = [store.effects_held]
+    await store.unit(ACT, lambda unit: unit.run(RELEASE))
+    held.append(store.effects_held)
+    store.effects_released()
+    held.append(store.effects_held)
+    assert held == [True, True, False]
+    await store.close()
+    assert not (await make_store(at=make_store.place_of(first))).effects_held

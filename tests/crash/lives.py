@@ -7,6 +7,7 @@ its input and fails unless every one of them is there. `make crash` runs them.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from crash.propagating import worker
 from evolving import LATEST, Evolving
 from holdfast.core.changes.cursors import Cursor
 from holdfast.core.changes.feed import Feed
@@ -147,6 +149,39 @@ async def backing_up(data: Path, url: str | None, lock: DataLock) -> None:
     await store.close()
 
 
+async def propagating(data: Path, url: str | None, lock: DataLock) -> None:
+    """Effects that are owed and done, some of them begun by a runner that was ended in the middle of them."""
+    store = await open_store(worker_config(data, url), lock)
+    given = worker.Given(data=str(data), outside=str(data.with_name("outside")), url=url)
+    first = await worker.begin_and_leave(store)
+    for start in range(0, 20, 5):
+        await worker.owe_mortal(store, start)
+        for number in range(start, start + 5):
+            tell(str(number))
+    await worker.do_mortal(store, given)
+    assert first.under_way
+    await store.close()
+
+
+def worker_config(data: Path, url: str | None) -> StoreConfig:
+    return StoreConfig(data, worker.PACKS, url, options=worker.OPTIONS)
+
+
+async def verify_propagating(data: Path, url: str | None, lock: DataLock) -> None:
+    """Whoever comes next does what is owed; each effect that was told of is done then, and recorded once."""
+    told = {int(line) for line in sys.stdin if line.strip()}
+    store = await open_store(worker_config(data, url), lock)
+    await worker.do_mortal(store, worker.Given(data=str(data), outside=str(data.with_name("outside")), url=url))
+    done = await store.read(lambda reader: reader.all(worker.LEDGER))
+    await store.close()
+    for kind in worker.MORTAL:
+        numbers = [json.loads(row["payload"])["n"] for row in done if row["kind"] == kind.name]
+        assert len(numbers) == len(set(numbers)), f"{kind.name}: recorded twice"
+        assert told <= set(numbers), f"{kind.name}: gone: {sorted(told - set(numbers))}"
+    keyed = worker.Outside(data.with_name("outside")).told("test.keyed")
+    assert len(keyed) == len(set(keyed)), "an effect was repeated under its key"
+
+
 Life = Callable[[Path, str | None, DataLock], Coroutine[None, None, None]]
 LIVES: dict[str, Life] = {
     "writing": writing,
@@ -154,11 +189,14 @@ LIVES: dict[str, Life] = {
     "gap": gap,
     "migrating": migrating,
     "backing-up": backing_up,
+    "propagating": propagating,
 }
 
 
 async def verify(life: str, data: Path, url: str | None, lock: DataLock) -> None:
     """Open the store as any later process would; everything that was told of is there."""
+    if life == "propagating":
+        return await verify_propagating(data, url, lock)
     told = {line.strip() for line in sys.stdin if line.strip()}
     migrated = life == "migrating"
     store = await open_store(config(data, url, release=LATEST if migrated else None), lock)
@@ -167,6 +205,7 @@ async def verify(life: str, data: Path, url: str | None, lock: DataLock) -> None
     await store.close()
     assert told <= there, f"gone: {sorted(told - there)}"
     assert "never" not in there
+    return None
 
 
 def main() -> None:

@@ -104,6 +104,31 @@ def test_the_database_is_remembered_for_this_user_alone_and_stands_on_no_command
     assert kept.words == []
 
 
+@pytest.mark.guards(
+    "a relative path in the environment means the same file in the background and after a restart",
+    against="a daemon that does not find its certificate, or takes another one, because it runs elsewhere",
+    breaks=("cli-hands-on-relative-paths",),
+)
+def test_paths_in_the_environment_are_handed_on_as_they_were_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from holdfast.cli import background
+    from holdfast.settings import Settings
+
+    here, data = tmp_path / "here", tmp_path / "data"
+    for folder in (here, data):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOLDFAST_TLS_CERT", "cert.pem")
+    monkeypatch.setenv("HOLDFAST_TLS_KEY", "/etc/key.pem")
+    options = background.options_of({}, config=None, demo=False, accept_loss=False)
+    background.remember(data, options)
+    monkeypatch.chdir(data)  # where the daemon runs
+    for each in (options, background.last_options(data)):
+        settings = Settings.load(data, env=each.variables)
+        assert (settings.tls_cert, settings.tls_key) == (here / "cert.pem", Path("/etc/key.pem"))
+
+
 def test_restart_does_not_end_a_daemon_whose_options_it_cannot_read(data: Path) -> None:
     daemon = Daemon(data).up()
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,9 +73,42 @@ def test_a_token_that_can_be_none_ends_with_2(daemon: Daemon, token: str) -> Non
 
 
 def test_a_token_file_with_bad_bytes_is_named(tmp_path: Path) -> None:
+    from holdfast.cli import place
+    from holdfast.cli.failures import CommandError
+
     (tmp_path / "token").write_bytes(b"\xff\xfe")
-    said = refused("events", "--data", str(tmp_path), status=1, HOLDFAST_URL="http://127.0.0.1:9")
-    assert str(tmp_path / "token") in said
+    with pytest.raises(CommandError, match="holds no token") as caught:
+        place.token(tmp_path)
+    assert str(tmp_path / "token") in str(caught.value)
+
+
+def test_a_token_file_that_cannot_be_read_is_named_by_up(tmp_path: Path) -> None:
+    (tmp_path / "token").mkdir()
+    said = refused("up", "--listen", "127.0.0.1:0", "--data", str(tmp_path), status=1)
+    assert f"The token file {tmp_path / 'token'} cannot be read (Is a directory)" in said
+    assert "Errno" not in said
+
+
+def test_a_folder_with_a_blank_is_quoted_in_what_to_type_next(tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    said = refused("status", "--data", str(folder), status=3)
+    assert shlex.split(said.partition("with: ")[2])[:4] == ["holdfast", "up", "--data", str(folder)]
+
+
+def test_a_folder_that_cannot_be_looked_at_is_one_of_the_findings_of_doctor(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 300)  # as one behind a closed door, which opens for root
+    done = holdfast("doctor", "--json", "--data", str(folder))
+    found = {each["name"]: each for each in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert (found["data folder"]["status"], str(folder) in found["data folder"]["found"]) == ("missing", True)
+    assert {"python", "git", "sqlite"} <= set(found)
+    assert "Missing: data folder." in done.stderr
+
+
+@pytest.mark.parametrize("how", [(), ("--detach",)])
+@pytest.mark.parametrize("name", ["HOLDFAST_TLS_CERT", "HOLDFAST_TLS_KEY"])
+def test_a_path_in_a_variable_that_is_empty_ends_with_2(tmp_path: Path, how: tuple[str, ...], name: str) -> None:
+    assert f"(from {name}): is empty" in refused("up", *how, "--data", str(tmp_path / "data"), status=2, **{name: ""})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A small pack for tests: `things` watched as a whole, and `parts` that name their own events and carry a scope."""
+"""A small pack for tests: `things` watched as a whole, `parts` with events and a scope of their own, and `errands`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ PARTS = Watched(
     created="part_recorded",
     updated="part_recorded",
 )
-PACK = Pack("testpack", "testpack", watched=(THINGS, PARTS))
+ERRANDS = Watched(
+    table="errands", entity="errand", columns=("id", "title"), scope_of_all="test", goes_on_in="errands_done"
+)
+PACK = Pack("testpack", "testpack", watched=(THINGS, PARTS, ERRANDS))
 #: Named statements over both tables: SQL.add_thing, SQL.thing, ...; see things.sql.
 SQL = load("testpack", "things.sql")
 #: Somebody who acts, for units of work.

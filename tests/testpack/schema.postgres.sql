@@ -13,3 +13,13 @@ CREATE TABLE parts (
 );
 
 CREATE INDEX parts_thing ON parts (thing);
+
+CREATE TABLE errands (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    title TEXT COLLATE "C" NOT NULL
+);
+
+CREATE TABLE errands_done (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    title TEXT COLLATE "C" NOT NULL
+);

@@ -13,3 +13,13 @@ CREATE TABLE parts (
 ) STRICT;
 
 CREATE INDEX parts_thing ON parts (thing);
+
+CREATE TABLE errands (
+    id TEXT NOT NULL PRIMARY KEY,
+    title TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE errands_done (
+    id TEXT NOT NULL PRIMARY KEY,
+    title TEXT NOT NULL
+) STRICT;

@@ -46,5 +46,14 @@ SELECT id, thing, state FROM parts WHERE id = :id
 -- name: parts
 SELECT id, thing, state FROM parts ORDER BY id
 
+-- name: add_errand
+INSERT INTO errands (id, title) VALUES (:id, :title)
+
+-- name: finish_errand
+INSERT INTO errands_done (id, title) SELECT id, title FROM errands WHERE id = :id
+
+-- name: remove_errand
+DELETE FROM errands WHERE id = :id
+
 -- name: log
 SELECT seq, scope, entity, entity_id, event, payload, actor, cause, at FROM change_log ORDER BY seq

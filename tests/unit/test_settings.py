@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.propagation.kinds import DRAIN_SECONDS
 from holdfast.settings import NOT_SETTINGS, Settings, SettingsWrong, variable, walk
 
 KEYS = [key for key, _ in walk() if key != "data"]
@@ -35,6 +36,8 @@ BAD = {
     "stream.ring_events": "1",
     "stream.ring_bytes": "1",
     "stream.keep_alive_seconds": "0.1",
+    "propagation.keep_days": "0",
+    "propagation.keep_rows": "-1",
     "access.hosts": "https://not-a-host/",
     "access.origins": "not-an-origin",
     "access.ticket_seconds": "601",
@@ -51,6 +54,10 @@ def test_without_a_file_and_variables_every_setting_has_its_default(tmp_path: Pa
     settings = Settings.load(tmp_path)
     assert settings.address == ("127.0.0.1", 4680)
     assert {source for _, _, source in settings.shown()} == {"default"}
+
+
+def test_a_stop_has_the_time_that_work_in_progress_may_take(tmp_path: Path) -> None:
+    assert Settings.load(tmp_path).stop_seconds > DRAIN_SECONDS
 
 
 def test_every_setting_is_described() -> None:
@@ -132,6 +139,43 @@ def test_the_command_line_beats_variables_and_those_beat_the_file(tmp_path: Path
 def test_lists_in_variables_are_json_or_parted_by_commas(written: str, tmp_path: Path) -> None:
     settings = Settings.load(tmp_path, env={"HOLDFAST_ACCESS_HOSTS": written})
     assert settings.access.hosts == ("a.example", "b.example")
+
+
+@pytest.mark.parametrize(
+    "host", ["name:8443", "[::1]:8443", "::1", "[name]", "[]", "", "https://name", "name/", "*.name", "me@name", "a b"]
+)
+def test_a_host_that_no_request_could_name_is_refused(host: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsWrong, match=r"access\.hosts .* without scheme, port and path"):
+        Settings.load(tmp_path, env={"HOLDFAST_ACCESS_HOSTS": json.dumps([host])})
+
+
+def test_hosts_are_names_and_addresses(tmp_path: Path) -> None:
+    settings = Settings.load(tmp_path, env={"HOLDFAST_ACCESS_HOSTS": "Fleet.example, 10.0.0.1, [FE80::1]"})
+    assert settings.access.hosts == ("fleet.example", "10.0.0.1", "[fe80::1]")
+
+
+def test_a_relative_path_starts_at_the_file_that_it_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    settings = in_file(tmp_path, "tls_cert = 'tls/cert.pem'\ntls_key = '/etc/key.pem'")
+    assert (settings.tls_cert, settings.tls_key) == (tmp_path / "tls" / "cert.pem", Path("/etc/key.pem"))
+
+
+def test_a_relative_path_of_a_variable_starts_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = {"HOLDFAST_TLS_CERT": "cert.pem", "HOLDFAST_TLS_KEY": "key.pem"}
+    settings = Settings.load(tmp_path / "data", env=env)
+    monkeypatch.chdir("/")
+    assert (settings.tls_cert, settings.tls_key) == (tmp_path / "cert.pem", tmp_path / "key.pem")
+
+
+@pytest.mark.parametrize("key", ["tls_cert", "tls_key"])
+def test_a_path_that_is_empty_is_refused_by_name(key: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsWrong, match=rf"{key} \(from {variable(key)}\): is empty"):
+        Settings.load(tmp_path, env={variable(key): ""})
+    with pytest.raises(SettingsWrong, match=rf"{key} \(from .*holdfast\.toml\): is empty"):
+        in_file(tmp_path, f"{key} = ''")
 
 
 @pytest.mark.parametrize("text", ["[log", "listen = ", "\x00"])

@@ -66,10 +66,12 @@ def options_of(given: dict[str, object], *, config: Path | None, demo: bool, acc
 
 
 def _settings() -> dict[str, str]:
-    """The variables of this environment that are settings."""
-    from holdfast.settings import NOT_SETTINGS, PREFIX
+    """The variables of this environment that are settings; a path in them means the same wherever it is read later."""
+    from holdfast.settings import NOT_SETTINGS, PATHS, PREFIX, variable
 
-    return {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name not in NOT_SETTINGS}
+    ours = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name not in NOT_SETTINGS}
+    paths = {name: str(Path(ours[name]).absolute()) for name in map(variable, PATHS) if ours.get(name)}
+    return ours | paths
 
 
 def last_options(data: Path) -> Options:
@@ -89,14 +91,13 @@ def last_options(data: Path) -> Options:
 
 def remember(data: Path, options: Options) -> None:
     """Keep the options of a daemon that has come up, for `restart`."""
-    from holdfast.core.store.files import clear, put_in_place
+    from holdfast.core.store.files import make_private, put_in_place
 
     # Loss is accepted once, by a person, not again by every restart.
     words = [word for word in options.words if word != "--accept-loss"]
     new = data / f"{_OPTIONS}.new"
-    clear(new)  # whatever mode it has: a database URL may hold a password, the file is for this user alone
-    with open(new, "w", encoding="utf-8", opener=_private) as file:
-        json.dump({"words": words, "variables": options.variables}, file)
+    make_private(new)  # a database URL may hold a password
+    new.write_text(json.dumps({"words": words, "variables": options.variables}), "utf-8")
     put_in_place(new, data / _OPTIONS)
 
 

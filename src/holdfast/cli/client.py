@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 #: No answer of the daemon takes longer than its own bounds on a unit of work and a read.
 SECONDS = 30.0
-#: Longer than the keep-alive comments of a stream are apart.
+#: A stream that is silent for so long is taken for broken, and resumed: four times what keep-alives are usually apart.
+#: Where the settings put them farther apart, a quiet stream is resumed without need, which loses nothing.
 STREAM_SECONDS = 60.0
 _PAGE = 500
 _FIRST_ERROR = 400
 _FIRST_FAULT = 500
 _OK = 200
+_NO_CONTENT = 204
+_STREAM = "text/event-stream"
 
 
 class Client:
@@ -51,19 +54,22 @@ class Client:
         following: object = None
         while True:
             page = self.get(path, **query, limit=_PAGE, cursor=following)
+            if not isinstance(page.get("items"), list):
+                raise self.stranger()
             yield from page["items"]
-            following = page["next"]
+            following = page.get("next")
             if following is None:
                 return
 
     def raw(self, path: str, *, seconds: float = SECONDS) -> tuple[int, bytes]:
         """Status and body of a GET, whatever the status."""
-        connection = self._connect(seconds)
-        try:
-            with self._ask(connection, "GET", path) as response:
-                return response.status, response.read()
-        finally:
-            connection.close()
+        with self._ask("GET", path, seconds=seconds) as response:
+            return response.status, response.read()
+
+    def stranger(self) -> NotRunningError:
+        """What to raise when something answers that no daemon would say."""
+        message = f"What answers at {self.url} is not Holdfast. Set HOLDFAST_URL or --data to the right one."
+        return NotRunningError(message)
 
     def serves(self, *, seconds: float = 5.0) -> bool:
         """Whether the daemon answers for real: while it starts or ends, a stand-in answers with 503."""
@@ -73,18 +79,16 @@ class Client:
         """The events of an SSE stream as (id, event, data), until the daemon closes it."""
         from http.client import HTTPException
 
-        connection = self._connect(STREAM_SECONDS)
-        headers = {"Accept": "text/event-stream"}
+        headers = {"Accept": _STREAM}
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
-        try:
-            with self._ask(connection, "GET", _with_query(path, query), headers=headers) as response:
-                if response.status != _OK:
-                    raise _refusal(response.status, response.read())
-                with suppress(OSError, HTTPException):  # a stream that breaks has ended; the caller resumes
-                    yield from _events(response)
-        finally:
-            connection.close()
+        with self._ask("GET", _with_query(path, query), headers=headers, seconds=STREAM_SECONDS) as response:
+            if response.status >= _FIRST_ERROR:
+                raise _refusal(response.status, response.read())
+            if response.status != _OK or response.headers.get_content_type() != _STREAM:
+                raise self.stranger()
+            with suppress(OSError, HTTPException):  # a stream that breaks has ended; the caller resumes
+                yield from _events(response)
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         headers: dict[str, str] = {}
@@ -96,15 +100,19 @@ class Client:
             from holdfast.core.ids import new_id
 
             headers["Idempotency-Key"] = new_id("cli")
-        connection = self._connect(SECONDS)
-        try:
-            with self._ask(connection, method, path, encoded, headers) as response:
-                status, raw = response.status, response.read()
-        finally:
-            connection.close()
+        with self._ask(method, path, encoded, headers) as response:
+            status, raw = response.status, response.read()
         if status >= _FIRST_ERROR:
             raise _refusal(status, raw)
-        return json.loads(raw) if raw else None
+        if status == _NO_CONTENT:
+            return None
+        try:
+            found = json.loads(raw)
+        except (ValueError, RecursionError):
+            raise self.stranger() from None
+        if not isinstance(found, dict):  # every answer of the daemon is an object
+            raise self.stranger()
+        return found
 
     def _connect(self, seconds: float) -> HTTPConnection:
         from http.client import HTTPConnection, HTTPSConnection  # a quarter of the time that `--help` takes
@@ -122,22 +130,27 @@ class Client:
             return HTTPSConnection(host, port, timeout=seconds, context=context)
         return HTTPConnection(host, port, timeout=seconds)
 
+    @contextmanager
     def _ask(
         self,
-        connection: HTTPConnection,
         method: str,
         path: str,
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
-    ) -> HTTPResponse:
+        *,
+        seconds: float = SECONDS,
+    ) -> Iterator[HTTPResponse]:
+        """The answer, to be read within: a connection that fails says the same in words, however far it had come."""
         from http.client import HTTPException
 
         sent = dict(headers or {})
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token}"
+        connection = self._connect(seconds)
         try:
             connection.request(method, self._parts.path.rstrip("/") + path, body=body, headers=sent)
-            return connection.getresponse()
+            with connection.getresponse() as response:
+                yield response
         except UnicodeError:  # from the domain name system: a label that is empty or too long
             message = f"{self.url!r} is not the address of a daemon. Set HOLDFAST_URL to http://HOST:PORT."
             raise UsageError(message) from None
@@ -156,6 +169,8 @@ class Client:
                 raise CommandError(message) from None
             message = f"The daemon at {self.url} ended the connection ({error}). See: holdfast status"
             raise NotRunningError(message) from None
+        finally:
+            connection.close()
 
 
 def connect(data: Path | None) -> Client:

@@ -14,7 +14,7 @@ from holdfast import __version__
 from holdfast.cli import background, output, place
 from holdfast.cli.client import Client
 from holdfast.cli.config import ConfigOption
-from holdfast.cli.failures import CommandError, NotRunningError
+from holdfast.cli.failures import CommandError
 from holdfast.cli.place import DataOption, JsonOption
 
 _READY = 200
@@ -94,7 +94,7 @@ def _demo(folder: Path, certificate: Path | None) -> Callable[[str], None]:
     def add(url: str) -> None:
         try:
             add_demo(folder, url, certificate)
-        except CommandError as error:  # the daemon is worth having without the demo
+        except (CommandError, OSError) as error:  # the daemon is worth having without the demo
             output.complain(f"holdfast: the demo project was not added: {error}")
 
     return add
@@ -131,9 +131,9 @@ def status(data: DataOption = None, json_: JsonOption = False) -> None:
     try:
         readiness = json.loads(raw)
         overall, checks = str(readiness["overall"]), list(readiness["checks"])
-    except (ValueError, KeyError, TypeError):
-        message = f"What answers at {client.url} is not Holdfast. Set HOLDFAST_URL or --data to the right one."
-        raise NotRunningError(message) from None
+        rows = [check | {"critical": "yes" if check.get("critical") else "no"} for check in checks]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise client.stranger() from None
     found = place.holder(folder)
     if json_:
         about = {"url": client.url, "pid": found.pid if found else None, "data": str(folder)}
@@ -141,7 +141,6 @@ def status(data: DataOption = None, json_: JsonOption = False) -> None:
     else:
         running = f"pid {found.pid}, since {found.started_at}" if found else "on another machine or folder"
         output.facts([("overall", overall), ("url", client.url), ("daemon", running), ("data", folder)])
-        rows = [check | {"critical": "yes" if check.get("critical") else "no"} for check in checks]
         output.table(rows, ("name", "status", "critical", "latency_ms", "last_ok_at", "last_error"), empty="No checks.")
     if code != _READY:
         message = f"The daemon is not ready ({overall})."

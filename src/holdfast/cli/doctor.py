@@ -56,14 +56,16 @@ def _look(folder: Path) -> Iterator[Finding]:
     yield _program("tmux", needed=False)
     yield _sqlite()
     yield _postgres()
-    yield _folder(folder)
-    yield _room(folder)
     try:
-        running = place.holder(folder)
-    except CommandError as error:  # another user's folder; the rest was worth looking at all the same
-        yield Finding("daemon", "missing", "cannot be asked", str(error))
+        nearest = next(each for each in (folder, *folder.parents) if each.exists())
+        free = shutil.disk_usage(nearest).free
+    except OSError as error:  # a folder on the way is closed to this user, or a name is none
+        found = f"{folder} cannot be looked at ({error.strerror})"
+        yield Finding("data folder", "missing", found, "Run this as the user whose folder it is, or choose --data DIR.")
         return
-    yield Finding("daemon", "ok", f"pid {running.pid}, {running.url}" if running else "not running")
+    yield _folder(folder, nearest)
+    yield _room(nearest, free)
+    yield _daemon(folder)
 
 
 def _program(name: str, *, needed: bool) -> Finding:
@@ -99,20 +101,22 @@ def _postgres() -> Finding:
     return Finding("postgresql driver", "ok", psycopg.__version__)
 
 
-def _existing(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.parents) if each.exists())
-
-
-def _folder(folder: Path) -> Finding:
-    nearest = _existing(folder)
+def _folder(folder: Path, nearest: Path) -> Finding:
     if os.access(nearest, os.W_OK | os.X_OK):
         return Finding("data folder", "ok", str(folder))
     return Finding("data folder", "missing", f"{nearest} cannot be written", "Choose another with --data DIR.")
 
 
-def _room(folder: Path) -> Finding:
-    free = shutil.disk_usage(_existing(folder)).free
+def _room(nearest: Path, free: int) -> Finding:
     found = f"{free // (1024 * 1024)} MB free"
     if free >= _ROOM:
         return Finding("disk", "ok", found)
-    return Finding("disk", "missing", found, f"Free some room near {_existing(folder)}.")
+    return Finding("disk", "missing", found, f"Free some room near {nearest}.")
+
+
+def _daemon(folder: Path) -> Finding:
+    try:
+        running = place.holder(folder)
+    except (CommandError, OSError) as error:  # another user's; the rest was worth looking at all the same
+        return Finding("daemon", "missing", "cannot be asked", str(error))
+    return Finding("daemon", "ok", f"pid {running.pid}, {running.url}" if running else "not running")

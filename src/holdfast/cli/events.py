@@ -19,6 +19,7 @@ Change = dict[str, Any]
 _TRIES = 20
 _PAUSE = 0.5
 _STARTING = 503
+_ACT = "audit_created"
 FollowOption = Annotated[bool, typer.Option("-f", "--follow", help="Go on as changes happen.")]
 
 
@@ -51,8 +52,12 @@ def audit(
     json_: JsonOption = False,
 ) -> None:
     """Print who or what did what."""
-    acts = _follow(data, 0, event="audit_created") if follow else _past(connect(data), 0, event="audit_created")
-    _print((act for act in acts if actor in (None, act["actor"])), _act_line, json_=json_)
+    acts: Iterator[Change]
+    if follow:  # the stream knows no actors
+        acts = (act for act in _follow(data, 0, event=_ACT) if actor in (None, act["actor"]))
+    else:
+        acts = _past(connect(data), 0, event=_ACT) if actor is None else _past_of(connect(data), actor)
+    _print(acts, _act_line, json_=json_)
 
 
 def _past(client: Client, after: int, **filters: str | None) -> Iterator[Change]:
@@ -68,6 +73,15 @@ def _past(client: Client, after: int, **filters: str | None) -> Iterator[Change]
         if page["next"] is None:
             return
         after = int(page["next"])
+
+
+def _past_of(client: Client, actor: str) -> Iterator[Change]:
+    """The acts of one actor, oldest first, in the form in which the log shows them."""
+    newest_first = list(client.pages("/api/v1/audit", actor=actor))
+    for act in reversed(newest_first):
+        payload = {name: act[name] for name in ("kind", "subject", "detail")}
+        about = {"scope": "system", "entity": "audit", "event": _ACT}
+        yield {"seq": act["seq"], **about, "payload": payload, **{name: act[name] for name in ("actor", "cause", "at")}}
 
 
 def _follow(data: Path | None, after: int | None, **filters: str | None) -> Iterator[Change]:

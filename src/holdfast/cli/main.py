@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from holdfast.cli import access, config, daemon, doctor, events, output, project
+from holdfast.cli import access, config, daemon, doctor, events, jobs, output, project
 from holdfast.cli.failures import FAILED, USAGE, CommandError
 from holdfast.core.errors import HoldfastError
 
@@ -25,6 +25,7 @@ doctor.register(app)
 app.add_typer(access.app, name="token")
 app.add_typer(config.app, name="config")
 events.register(app)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(project.app, name="project")
 
 

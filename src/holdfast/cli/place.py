@@ -82,12 +82,23 @@ def address(data: Path) -> str:
 
 
 def token(data: Path) -> str:
-    """The bearer token: HOLDFAST_TOKEN, or the one that the daemon made on its first start."""
+    """The bearer token: HOLDFAST_TOKEN, or that of the data folder for the daemon that runs on it, and for no other."""
     if given := os.environ.get("HOLDFAST_TOKEN"):
         if not _sendable(given):
             message = "HOLDFAST_TOKEN holds characters that no token has. Set it to the token alone."
             raise UsageError(message)
         return given
+    if url := os.environ.get("HOLDFAST_URL"):
+        message = (
+            f"HOLDFAST_URL is set, so set HOLDFAST_TOKEN to a token of the daemon at {url}; "
+            "the one of the data folder is sent to nobody but the daemon that runs there."
+        )
+        raise UsageError(message)
+    return first_token(data)
+
+
+def first_token(data: Path) -> str:
+    """The token that the daemon of this folder made on its first start."""
     file = data / "token"
     try:
         found = file.read_text("ascii", errors="replace").strip()
@@ -108,4 +119,6 @@ def _sendable(token: str) -> bool:
 
 
 def _data_flag(data: Path) -> str:
-    return "" if data == data_folder(None) else f" --data {data}"
+    import shlex
+
+    return "" if data == data_folder(None) else f" --data {shlex.quote(str(data))}"

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
-
-def stamp(moment: datetime) -> str:
-    """The one written form of a moment: UTC, six digits, `Z`; sorts as text in the order of time."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def parse_stamp(text: str) -> datetime:
-    """The moment that `stamp` wrote."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+from holdfast.core.instants import stamp
 
 
 class Clock(Protocol):
@@ -66,11 +58,6 @@ class SystemClock:
 
 
 SYSTEM: Clock = SystemClock()
-
-
-def seconds(count: float) -> timedelta:
-    """A span of time."""
-    return timedelta(seconds=count)
 
 
 def pause(length: float) -> None:

@@ -99,6 +99,12 @@ class Unavailable(HoldfastError):
     retryable = True
 
 
+class LeaseLost(HoldfastError):
+    """Somebody else does this effect now: what this process does about it does not count any more."""
+
+    code = "lease_lost"
+
+
 # --- the store -------------------------------------------------------------------------------------------------
 
 

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.core.clock import seconds, stamp
 from holdfast.core.errors import Invalid, Malformed
+from holdfast.core.instants import seconds, stamp
 from holdfast.core.store.sql import load
 
 if TYPE_CHECKING:

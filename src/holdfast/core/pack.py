@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.core.changes.declare import Watched
+    from holdfast.core.clock import Clock
+    from holdfast.core.propagation.backfill import Backfill
+    from holdfast.core.propagation.kinds import Handler, Kind
+    from holdfast.core.propagation.recurring import Recurring
+    from holdfast.core.store.port import Store
     from holdfast.core.web.routes import Route
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the handlers of this process may use."""
+
+    store: Store
+    clock: Clock
+    #: The whole tree of settings; a pack reads its own section of it.
+    settings: Any
+    packs: tuple[Pack, ...]
 
 
 @dataclass(frozen=True)
@@ -28,3 +45,11 @@ class Pack:
     watched: tuple[Watched, ...] = ()
     audit: tuple[AuditKind, ...] = ()
     routes: tuple[Route, ...] = ()
+    #: The kinds of effects that it owes the world.
+    kinds: tuple[Kind[Any], ...] = ()
+    #: Makes the handlers of those kinds in a process that does them.
+    handlers: Callable[[Means], Mapping[Kind[Any], Handler]] | None = None
+    #: What is done again and again, once in every window of time.
+    recurring: tuple[Recurring, ...] = ()
+    #: What is brought up to date in the background, a chunk at a time, instead of by a long migration.
+    backfills: tuple[Backfill, ...] = ()

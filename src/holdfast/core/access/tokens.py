@@ -17,9 +17,10 @@ from holdfast.core import audit, logs
 from holdfast.core.access import scopes
 from holdfast.core.changes import log
 from holdfast.core.changes.cursors import Filter
-from holdfast.core.errors import Conflict, NotFound, StoreBusy, StoreClosed, StoreLost, UnitTooLong
+from holdfast.core.errors import Conflict, NotFound, StoreBusy, StoreClosed, StoreLost, StoreRefused, UnitTooLong
 from holdfast.core.ids import new_id, new_secret
 from holdfast.core.lifecycle import spawn
+from holdfast.core.store.files import make_private, put_in_place, refusal
 from holdfast.core.store.port import Act, Reader, Row, Store, Unit
 from holdfast.core.store.sql import load
 
@@ -262,20 +263,20 @@ def _kept(path: Path) -> str | None:
         text = path.read_text("utf-8").strip()
     except (FileNotFoundError, UnicodeDecodeError):
         return None
+    except OSError as error:
+        message = (
+            f"The token file {path} cannot be read ({os.strerror(error.errno) if error.errno else error}), so nobody "
+            "could sign in with it. Make it a file that this user can read, or move it away."
+        )
+        raise StoreRefused(message) from None
     return text if _SECRET.fullmatch(text) else None
 
 
 def _keep(path: Path, secret: str) -> None:
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secret + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    new = path.with_name(path.name + ".new")
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        make_private(new)
+        new.write_text(secret + "\n", "utf-8")
+        put_in_place(new, path)
+    except OSError as error:
+        raise refusal(path.parent, error) from None

@@ -32,10 +32,14 @@ class Watched:
     created: str | None = None
     updated: str | None = None
     removed: str | None = None
+    #: A table in which rows that leave this one go on, under the same key: they are put there first, and then their
+    #: removal here is no event.
+    goes_on_in: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a declaration whose triggers would be wrong."""
-        for name in (self.table, self.entity, self.key, *self.columns, *(self.updates_on or ())):
+        tables = (self.table, self.goes_on_in or self.table)
+        for name in (*tables, self.entity, self.key, *self.columns, *(self.updates_on or ())):
             if not _NAME.match(name):
                 message = f"watched table {self.table!r}: {name!r} is not a plain lower-case name"
                 raise ValueError(message)

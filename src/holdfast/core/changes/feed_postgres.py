@@ -12,15 +12,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import psycopg
+from typing import TYPE_CHECKING, Protocol, cast
 
 from holdfast.core import faults, logs
 from holdfast.core.changes.log import SQL, bounds
 from holdfast.core.errors import HoldfastError, StoreClosed
-from holdfast.core.ids import new_id
 from holdfast.core.lifecycle import spawn
+from holdfast.core.store.port import CHANGES
+from holdfast.core.store.postgres_wire import Wire
 
 if TYPE_CHECKING:
     from holdfast.core.clock import Clock
@@ -34,9 +33,6 @@ _GAP_SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25)
 _BATCH = 5_000
 #: How long a start waits for the transactions of an earlier daemon to end, before it begins at the first gap instead.
 _SETTLE_SECONDS = 2.0
-#: Announcements to other processes are at least this far apart.
-_ANNOUNCE_SECONDS = 0.005
-_RECONNECT_SECONDS = 1.0
 
 STANDS_AT_GAP = faults.point("feed.stands_at_gap", "The feed has found a missing number and must wait for its fate.")
 
@@ -81,6 +77,15 @@ def _xid(reader: Reader, *, gap: bool) -> int:
     return int(row["xid"]) if row is not None else 0
 
 
+class WiredStore(Protocol):
+    """What the feed asks of PostgreSQL's store beyond the port: what its processes tell each other."""
+
+    @property
+    def wire(self) -> Wire:
+        """Where every commit that wrote is told, of this process and of others."""
+        ...
+
+
 class PostgresFollower:
     """Moves the mark of one feed: woken by commits of this process, by announcements of others, and by the clock."""
 
@@ -91,22 +96,26 @@ class PostgresFollower:
         self._mark = 0
         self._note: Note | None = None
         self._woken = asyncio.Event()
-        self._wire = _Wire(store, clock, self._woken.set)
+        self._wire = cast("WiredStore", store).wire
+        self._unlisten: Callable[[], None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, start_at: int | None) -> int:
         """Begin where nothing below is unsettled; listen."""
         self._mark = await self._settled_end() if start_at is None else start_at
-        self._tasks = [spawn(self._run(), name="feed", forever=True), *self._wire.start()]
+        self._tasks = [spawn(self._run(), name="feed", forever=True)]
+        self._unlisten = self._wire.listen(CHANGES, self._woken.set)
         return self._mark
 
     def wake(self) -> None:
-        """Something of this process was committed: look, and tell the others."""
+        """Something of this process was committed: look."""
         self._woken.set()
-        self._wire.announce()
 
     async def stop(self) -> None:
-        """End the tasks and close the connections."""
+        """End the task; the store's wire goes on without us."""
+        if self._unlisten is not None:
+            self._unlisten()
+            self._unlisten = None
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -172,59 +181,3 @@ class PostgresFollower:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
-
-
-class _Wire:
-    """LISTEN and NOTIFY between the processes of one store, on two connections of its own.
-
-    Announcements only save waiting for the poll: losing one, or the connection, loses nothing.
-    """
-
-    def __init__(self, store: Store, clock: Clock, heard: Callable[[], None]) -> None:
-        self._url: str = getattr(store, "url", "")
-        self._clock = clock
-        self._heard = heard
-        self._origin = new_id("feed")
-        self._to_announce = asyncio.Event()
-        #: Set while announcements of other processes reach us.
-        self.listening = asyncio.Event()
-
-    def start(self) -> list[asyncio.Task[None]]:
-        """The tasks that listen and speak."""
-        return [
-            spawn(self._again(self._listen), name="feed listens", forever=True),
-            spawn(self._again(self._speak), name="feed announces", forever=True),
-        ]
-
-    def announce(self) -> None:
-        """Tell other processes that there is something to see; soon, and once for many commits."""
-        self._to_announce.set()
-
-    async def _again(self, talk: Callable[[], object]) -> None:
-        while True:
-            try:
-                await talk()  # type: ignore[misc]
-            except psycopg.Error as error:
-                _log.warning("feed lost its connection to PostgreSQL; it goes on by polling", error=str(error).strip())
-            await asyncio.sleep(_RECONNECT_SECONDS)
-
-    async def _listen(self) -> None:
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-            await connection.execute(SQL.listen.postgres)
-            self.listening.set()
-            self._heard()  # what was announced before we listened
-            try:
-                async for notice in connection.notifies():
-                    if notice.payload != self._origin:
-                        self._heard()
-            finally:
-                self.listening.clear()
-
-    async def _speak(self) -> None:
-        await self._to_announce.wait()
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
-            while True:
-                await self._to_announce.wait()
-                self._to_announce.clear()
-                await connection.execute(SQL.announce.postgres, {"origin": self._origin})
-                await asyncio.sleep(_ANNOUNCE_SECONDS)

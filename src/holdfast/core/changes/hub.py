@@ -154,6 +154,16 @@ class Hub:
         """Wake this reader when there is something for it."""
         self._waiting.add(reader)
 
+    async def page(
+        self, after: int, upto: int, limit: int, wanted: Filter = EVERYTHING
+    ) -> tuple[int, list[log.Change]]:
+        """The oldest change that the log still holds, and a page of it: both of one instant."""
+
+        def read(reader: Reader) -> tuple[int, list[log.Change]]:
+            return log.bounds(reader).oldest, log.page(reader, after=after, upto=upto, limit=limit, filter=wanted)
+
+        return await self.store.read(read)
+
     async def _read(self) -> None:
         while True:
             await self._news.wait()
@@ -172,11 +182,7 @@ class Hub:
 
     async def _read_page(self) -> None:
         after, upto, limit = self.ring.end, self.feed.position, self.options.page
-
-        def read(reader: Reader) -> tuple[int, list[log.Change]]:
-            return log.bounds(reader).oldest, log.page(reader, after=after, upto=upto, limit=limit)
-
-        oldest, changes = await self.store.read(read)
+        oldest, changes = await self.page(after, upto, limit)
         await READ_FOR_RING.passed()
         if self.ring.end != after:
             return  # everybody left meanwhile, somebody came, and the ring began anew
@@ -306,12 +312,8 @@ class Subscription:
         if self.cursor >= hub.ring.start:
             self._live = True
             return b""
-        after, upto, limit, wanted = self.cursor, hub.feed.position, hub.options.page, self.wanted
-
-        def read(reader: Reader) -> tuple[int, list[log.Change]]:
-            return log.bounds(reader).oldest, log.page(reader, after=after, upto=upto, limit=limit, filter=wanted)
-
-        oldest, changes = await hub.store.read(read)
+        after, upto, limit = self.cursor, hub.feed.position, hub.options.page
+        oldest, changes = await hub.page(after, upto, limit, self.wanted)
         if after < oldest - 1:
             self.reset("expired")
             return b""

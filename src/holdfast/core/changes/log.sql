@@ -102,11 +102,3 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid
 SELECT 0 AS xid
 -- name: transaction [postgres]
 SELECT pg_current_xact_id()::text::bigint AS xid
-
--- name: listen
-LISTEN holdfast_changes
-
--- name: announce [sqlite]
-SELECT :origin AS origin
--- name: announce [postgres]
-SELECT pg_notify('holdfast_changes', :origin)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from holdfast.core import faults, logs
 from holdfast.core.changes.log import SQL
-from holdfast.core.clock import SYSTEM, stamp
+from holdfast.core.clock import SYSTEM
 from holdfast.core.errors import HoldfastError, StoreClosed
+from holdfast.core.instants import stamp
 from holdfast.core.lifecycle import spawn
 from holdfast.core.store.port import Act
 

@@ -53,8 +53,26 @@ def _fixed(table: Watched) -> tuple[str, ...]:
     return (table.key,) if table.scope is None else tuple(dict.fromkeys((table.key, table.scope)))
 
 
+def _told(table: Watched) -> tuple[str, ...]:
+    """The columns whose change is an event."""
+    return table.updates_on or table.columns
+
+
+def _update_of(columns: Iterable[str]) -> str:
+    # A statement that sets none of them pays nothing for the trigger.
+    return f"UPDATE OF {', '.join(_name(column) for column in columns)}"
+
+
 def _refusal(table: Watched) -> str:
     return f"{' and '.join(_fixed(table))} of a row of {table.table} cannot change: remove the row and add another"
+
+
+def _is_gone(table: Watched) -> str | None:
+    """What holds when a row that is deleted does not go on elsewhere."""
+    if table.goes_on_in is None:
+        return None
+    there = _name(table.goes_on_in)
+    return f"NOT EXISTS (SELECT 1 FROM {there} WHERE {there}.{_name(table.key)} = OLD.{_name(table.key)})"
 
 
 def _scope(table: Watched, row: str) -> str:
@@ -66,7 +84,7 @@ def _scope(table: Watched, row: str) -> str:
 
 def _sqlite(table: Watched) -> list[str]:
     names = ",".join(f'"{column}"' for column in table.columns)
-    differs = " OR ".join(_sqlite_differs(column) for column in table.updates_on or table.columns)
+    differs = " OR ".join(_sqlite_differs(column) for column in _told(table))
     moved = " OR ".join(_sqlite_differs(column) for column in _fixed(table))
     new = _sqlite_log(table, "NEW", table.created_event, _text(f"[{names}]"))
     changed = _sqlite_log(table, "NEW", table.updated_event, _sqlite_changed(table.columns))
@@ -74,9 +92,9 @@ def _sqlite(table: Watched) -> list[str]:
     refuse = f"  SELECT RAISE(ABORT, {_text(_refusal(table))});"
     return [
         _sqlite_trigger(table, "insert", "AFTER INSERT", new),
-        _sqlite_trigger(table, "update", "AFTER UPDATE", changed, when=differs),
-        _sqlite_trigger(table, "delete", "AFTER DELETE", old),
-        _sqlite_trigger(table, "fixed", "BEFORE UPDATE", refuse, when=moved),
+        _sqlite_trigger(table, "update", f"AFTER {_update_of(_told(table))}", changed, when=differs),
+        _sqlite_trigger(table, "delete", "AFTER DELETE", old, when=_is_gone(table)),
+        _sqlite_trigger(table, "fixed", f"BEFORE {_update_of(_fixed(table))}", refuse, when=moved),
     ]
 
 
@@ -115,7 +133,7 @@ def _sqlite_log(table: Watched, row: str, event: str, changed: str) -> str:
 
 
 def _postgres(table: Watched) -> list[str]:
-    differs = " OR ".join(_postgres_differs(column) for column in table.updates_on or table.columns)
+    differs = " OR ".join(_postgres_differs(column) for column in _told(table))
     moved = " OR ".join(_postgres_differs(column) for column in _fixed(table))
     everything = ", ".join(_text(column) for column in table.columns)
     refuse = f"  RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = {_text(_refusal(table))};"
@@ -130,16 +148,20 @@ def _postgres(table: Watched) -> list[str]:
         *_postgres_pair(
             table,
             "update",
-            "AFTER UPDATE",
+            f"AFTER {_update_of(_told(table))}",
             _postgres_log(table, "NEW", table.updated_event, _postgres_changed(table.columns)),
             when=differs,
         ),
-        *_postgres_pair(
-            table, "delete", "AFTER DELETE", _postgres_log(table, "OLD", table.removed_event, "ARRAY[]::text[]")
-        ),
-        *_postgres_pair(table, "fixed", "BEFORE UPDATE", refuse, when=moved),
+        *_postgres_pair(table, "delete", "AFTER DELETE", _postgres_removed(table)),
+        *_postgres_pair(table, "fixed", f"BEFORE {_update_of(_fixed(table))}", refuse, when=moved),
         *_postgres_pair(table, "truncate", "BEFORE TRUNCATE", empty, each="STATEMENT"),
     ]
+
+
+def _postgres_removed(table: Watched) -> str:
+    logged = _postgres_log(table, "OLD", table.removed_event, "ARRAY[]::text[]")
+    is_gone = _is_gone(table)  # a trigger's own condition cannot ask another table
+    return logged if is_gone is None else f"  IF {is_gone} THEN\n{logged}\n  END IF;"
 
 
 def _postgres_pair(

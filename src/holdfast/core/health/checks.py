@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.core.errors import StoreForeign, StoreFull, StoreLost, Unavailable
+from holdfast.core.propagation import redrive
 from holdfast.core.store.sql import load
 
 if TYPE_CHECKING:
@@ -69,6 +70,17 @@ async def check_disk(store: Store, data: Path) -> None:
         raise StoreFull(message)
 
 
+async def check_effects(store: Store) -> None:
+    """Effects are not held. Another process may have released them: this is where one without a runner learns of it."""
+    await redrive.notice_release(store)
+    if store.effects_held:
+        message = (
+            "The store was restored from a backup, and its effects are held: "
+            "look at `holdfast jobs ls`, then `holdfast jobs release`."
+        )
+        raise Unavailable(message)
+
+
 def core_checks(store: Store, feed: Feed, writing: Writing, data: Path) -> tuple[Check, ...]:
     """The checks of the core."""
 
@@ -96,5 +108,11 @@ def core_checks(store: Store, feed: Feed, writing: Writing, data: Path) -> tuple
             "The disk of the data folder has room, and the store's file takes in what was written.",
             critical=False,
             run=lambda: check_disk(store, data),
+        ),
+        Check(
+            "effects",
+            "Effects happen; those of a store that was restored from a backup wait until somebody releases them.",
+            critical=False,
+            run=lambda: check_effects(store),
         ),
     )

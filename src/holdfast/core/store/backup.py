@@ -49,6 +49,11 @@ def restore_into(backup: Path, config: StoreConfig, lock: DataLock) -> None:
     """Put a backup where there is no store (any more); what opens it next gives it a new name and holds its effects."""
     lock.claim()
     try:
+        if not backup.is_file():
+            raise StoreRefused(
+                f"There is no backup {backup}. Nothing was restored. Name a file that is there; the backups that were "
+                f"taken before a migration are in {config.backups}."
+            )
         if config.url is None:
             _restore_sqlite(backup, config.data)
         else:
@@ -62,7 +67,6 @@ def restore_into(backup: Path, config: StoreConfig, lock: DataLock) -> None:
 def copy_sqlite(source: RawSqlite, target: Path, clock: Clock) -> None:
     """Copy page by page what `source` sees; the copy is one file that says whose it is."""
     new = target.with_name(target.name + ".new")
-    clear(new)
     make_private(new)
     done = False
     copy = RawSqlite(apsw.Connection(str(new)))
@@ -94,7 +98,6 @@ def _restore_sqlite(backup: Path, data: Path) -> None:
         )
     _check(backup)
     new = path.with_name(path.name + ".new")
-    clear(new)
     make_private(new)
     shutil.copyfile(backup, new)
     put_in_place(new, path)
@@ -102,8 +105,6 @@ def _restore_sqlite(backup: Path, data: Path) -> None:
 
 def _check(backup: Path) -> None:
     """Refuse a file that is no backup, or a damaged one."""
-    if not backup.is_file():
-        raise StoreRefused(f"There is no backup {backup}. `holdfast backup ls` lists what there is.")
     address = f"file:{quote(str(backup))}?immutable=1"
     try:
         raw = RawSqlite(apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI))
@@ -117,5 +118,7 @@ def _check(backup: Path) -> None:
     if "backup_of" not in meta:
         raise StoreRefused(
             f"{backup} is not a backup but a store itself, or a plain copy of one, which may lack what was in its "
-            "write-ahead log. Take a backup of it with `holdfast backup create`."
+            "write-ahead log. Nothing was restored. Name a backup, such as one that was taken before a migration (they "
+            "are in the folder `backups` beside the store). To go on with the store itself, start the daemon where it "
+            "and its log are: holdfast up --data DIR"
         )

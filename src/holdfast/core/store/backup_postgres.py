@@ -17,7 +17,7 @@ import psycopg
 
 from holdfast.core import faults
 from holdfast.core.clock import Clock
-from holdfast.core.errors import StoreCorrupt, StoreForeign, StoreRefused
+from holdfast.core.errors import StoreCorrupt, StoreForeign
 from holdfast.core.store import migrate, schema
 from holdfast.core.store.files import clear, make_private, put_in_place
 from holdfast.core.store.postgres_connect import connected
@@ -65,7 +65,6 @@ def back_up(url: str, target: Path, clock: Clock) -> None:
 def copy_postgres(raw: RawPostgres, target: Path, clock: Clock) -> None:
     """Read every table in one snapshot."""
     new = target.with_name(target.name + ".new")
-    clear(new)
     make_private(new)
     connection = raw.connection
     isolation, read_only = connection.isolation_level, connection.read_only
@@ -170,8 +169,6 @@ def _parents_first(raw: RawPostgres, tables: Mapping[str, str]) -> list[str]:
 def _opened(backup: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(backup)
-    except FileNotFoundError as error:
-        raise StoreRefused(f"There is no backup {backup}. `holdfast backup ls` lists what there is.") from error
     except _DAMAGE as error:
         raise StoreCorrupt(f"{backup} is not a backup of a PostgreSQL store, or is damaged: {error}.") from error
 

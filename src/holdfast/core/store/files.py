@@ -22,7 +22,11 @@ def clear(path: Path) -> None:
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file for this user alone, for a library to fill that would make it readable by everybody."""
+    """Make an empty file for this user alone under a working name, in place of what an earlier attempt left there.
+
+    It is for a library to fill that would make it readable by everybody.
+    """
+    clear(path)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from holdfast.core import faults
 from holdfast.core.errors import StoreBehind, StoreRefused
@@ -15,13 +13,13 @@ from holdfast.core.store.kept import Keeping, KeptSqlite
 from holdfast.core.store.lock import DataLock
 from holdfast.core.store.port import Store
 from holdfast.core.store.prepare import DATABASE, Prepared, StoreConfig
+from holdfast.core.store.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from holdfast.core.store.kept_postgres import KeptPostgres
 
 __all__ = ["StoreConfig", "open_store"]
 
-T = TypeVar("T")
 _PREPARED = faults.point("opening.prepared", "the store may be opened, no engine runs yet")
 
 
@@ -30,14 +28,16 @@ async def open_store(config: StoreConfig, lock: DataLock) -> Store:
     if lock.data != config.data:
         raise StoreRefused(f"The lock that is held is of {lock.data}, not of {config.data}.")
     lock.claim()
-    prepared = await _to_its_end(lambda: _prepare(config), lock.free)
-    keeping = Keeping(config, prepared.head, lock)
-    store = _engine(config, prepared, keeping)
+    keeping: Keeping | None = None
     try:
+        # Whoever is cancelled meanwhile waits for its end: as long as it prepares the store, nobody else may.
+        prepared = await uninterrupted(lambda: _prepare(config))
+        keeping = Keeping(config, prepared.head, lock)
+        store = _engine(config, prepared, keeping)
         await store.start()
         return store
     finally:
-        if not keeping.begun:
+        if keeping is None or not keeping.begun:
             lock.free()
 
 
@@ -72,20 +72,6 @@ def _write_first_head(config: StoreConfig, prepared: Prepared) -> None:
         known = None
     if known is None or (known.uuid, known.writes, known.seq) != (head.uuid, head.writes, head.seq):
         write_head(config.data, head)
-
-
-async def _to_its_end(work: Callable[[], T], undo: Callable[[], None]) -> T:
-    """Run `work` on a thread; if it fails or its caller is cancelled, `undo` comes when the thread is done."""
-    running = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(running)
-    except BaseException:
-        # A thread cannot be cancelled: as long as it prepares the store, nobody else may.
-        if running.done():
-            undo()
-        else:
-            running.add_done_callback(lambda _: undo())
-        raise
 
 
 def _engine(config: StoreConfig, prepared: Prepared, keeping: Keeping) -> KeptSqlite | KeptPostgres:

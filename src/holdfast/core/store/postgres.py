@@ -14,6 +14,7 @@ from holdfast.core.store.options import StoreOptions
 from holdfast.core.store.port import Act, Dialect, Position, Reader, Unit
 from holdfast.core.store.postgres_runner import Done, ReadRunner, Shared, UnitRunner
 from holdfast.core.store.postgres_session import SQL, Session
+from holdfast.core.store.postgres_wire import Wire
 from holdfast.core.store.postgres_workers import Job, Workers
 from holdfast.core.store.uninterrupted import uninterrupted
 
@@ -40,6 +41,8 @@ class PostgresStore:
         self._waking = threading.Lock()
         self._closing = threading.Event()
         self._pools: _Pools | None = None
+        #: Who listens to which topic, here and in the other processes of this store.
+        self.wire = Wire(url)
 
     @property
     def dialect(self) -> Dialect:
@@ -55,6 +58,10 @@ class PostgresStore:
     def effects_held(self) -> bool:
         """Whether this store was restored and its effects wait to be released."""
         return self._effects_held
+
+    def effects_released(self) -> None:
+        """The removal of `effects_held_at` from the store's own data is committed: its effects are held no longer."""
+        self._effects_held = False
 
     def position(self) -> Position:
         """How far the change log has come, as of this process's newest commit; costs no statement.
@@ -77,11 +84,11 @@ class PostgresStore:
     def _sessions(self, count: int, *, read_only: bool) -> list[Session]:
         return [Session(self.url, self._uuid, self._options, read_only=read_only) for _ in range(count)]
 
-    async def unit(self, act: Act, work: Callable[[Unit], T]) -> T:
+    async def unit(self, act: Act, work: Callable[[Unit], T], *, guarded: bool = False) -> T:
         """Run `work` as one unit; returns after its commit is durable, or raises and nothing of it is there."""
         pools = self._open()
         future: asyncio.Future[T] = self._loop.create_future()
-        pools.writers.submit(Job(work, future, act))
+        pools.writers.submit(Job(work, future, act, guarded))
         return await future
 
     async def read(self, work: Callable[[Reader], T]) -> T:
@@ -95,8 +102,18 @@ class PostgresStore:
         """Call `listener` on the event loop after commits that wrote; one call may stand for many commits."""
         self._listeners.append(listener)
 
+    def on_topic(self, topic: str, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on the event loop after commits that announced the topic; what is returned ends that."""
+        return self.wire.listen(topic, listener)
+
     async def close(self) -> None:
         """Finish what was queued, then close; closing twice is fine."""
+        try:
+            await self._finish()
+        finally:
+            await self.wire.close()
+
+    async def _finish(self) -> None:
         if self._pools is None:
             self._closing.set()
             return
@@ -121,19 +138,24 @@ class PostgresStore:
     def _deliver(self) -> None:
         if self._waking.locked():
             self._waking.release()  # before looking: what is added from now on wakes the loop again
-        wrote = False
+        wrote, announced = False, set[str]()
         while self._finished:
             job, done = self._finished.popleft()
             if done.writes is not None:
                 wrote = True
                 self._move_to(done.writes)
+            if done.topics:
+                announced |= done.topics
             if job.future.done():
                 continue
             if done.error is not None:
                 job.future.set_exception(done.error)
             else:
                 job.future.set_result(done.result)
+        if announced:
+            self.wire.announce(announced)
         if wrote:
+            self.wire.wrote()
             for listener in self._listeners:
                 listener()
 

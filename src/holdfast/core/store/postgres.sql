@@ -21,6 +21,7 @@ SELECT 1 AS done
 SELECT set_config('holdfast.actor', :actor, true) AS actor,
        set_config('holdfast.cause', :cause, true) AS cause,
        set_config('holdfast.at', :at, true) AS at,
+       set_config('enable_seqscan', :seqscan, true) AS seqscan,
        pg_current_xact_id()::text AS xid
 
 -- name: position [sqlite]
@@ -35,3 +36,11 @@ SELECT pg_xact_status(:xid::xid8) AS outcome
 
 -- name: commit
 COMMIT
+
+-- name: listen
+LISTEN holdfast
+
+-- name: announce [sqlite]
+SELECT :payload AS payload
+-- name: announce [postgres]
+SELECT pg_notify('holdfast', :payload)

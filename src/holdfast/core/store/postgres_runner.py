@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ class Done:
     error: BaseException | None = None
     #: The newest change-log number handed out, when something was written.
     writes: int | None = None
+    #: Who is to be told of the commit.
+    topics: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,13 @@ class Shared:
 
 
 class UnitRunner:
-    """Executes units of work, each as one serialisable transaction."""
+    """Executes units of work, each as one transaction: serialisable, unless the unit guards what it writes itself."""
 
     def __init__(self, session: Session, shared: Shared) -> None:
         self._session = session
         self._shared = shared
 
-    def run(self, act: Act | None, work: Callable[[Any], Any]) -> Done:
+    def run(self, act: Act | None, work: Callable[[Any], Any], *, guarded: bool = False) -> Done:
         """Run one unit until it is committed, has failed on its own account, or has crossed others too often."""
         assert act is not None
         deadline, broke = self._deadline(), False
@@ -68,7 +70,7 @@ class UnitRunner:
                 if attempt == CALM_AFTER:
                     stack.enter_context(self._shared.calm)
                 try:
-                    return self._once(act, work)
+                    return self._once(act, work, guarded=guarded)
                 except Conflicted:
                     if deadline.passed:
                         break
@@ -82,8 +84,13 @@ class UnitRunner:
     def _deadline(self) -> Deadline:
         return Deadline(self._shared.clock, self._shared.seconds)
 
-    def _once(self, act: Act, work: Callable[[Any], Any]) -> Done:
-        unit = PostgresUnit(self._session.connection(), self._deadline(), act, self._shared.clock.stamp())
+    def _once(self, act: Act, work: Callable[[Any], Any], *, guarded: bool) -> Done:
+        connection = self._session.connection(guarded=guarded)
+        unit = PostgresUnit(connection, self._deadline(), act, self._shared.clock.stamp())
+        done = self._committed(unit, work)
+        return replace(done, topics=unit.topics) if unit.topics else done
+
+    def _committed(self, unit: PostgresUnit, work: Callable[[Any], Any]) -> Done:
         try:
             result = _plain(work(unit))
             return Done(result, writes=unit.commit())
@@ -148,7 +155,13 @@ class ReadRunner:
         self._clock = clock
         self._seconds = seconds
 
-    def run(self, _act: Act | None, work: Callable[[Any], Any]) -> Done:
+    def run(
+        self,
+        _act: Act | None,
+        work: Callable[[Any], Any],
+        *,
+        guarded: bool = False,  # noqa: ARG002 - a read writes nothing
+    ) -> Done:
         """Run one read; once more if the connection turns out to be broken."""
         try:
             return self._once(work)

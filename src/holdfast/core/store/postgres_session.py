@@ -25,7 +25,7 @@ SQL = load("holdfast.core.store", "postgres.sql")
 CONNECT_SECONDS = 5
 VANISHED_SECONDS = 20
 
-_CONNECTION: dict[str, Any] = {
+_BOUNDS: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,
     "client_encoding": "UTF8",
     "keepalives_idle": 10,
@@ -56,6 +56,12 @@ def name_of(url: str) -> str:
     return f"{parts.get('dbname') or '(default)'} at {parts.get('host') or 'the local socket'}"
 
 
+def bounds(url: str) -> dict[str, Any]:
+    """How a connection is opened and when it is given up, as far as its address says nothing of that."""
+    given = conninfo.conninfo_to_dict(url)
+    return {name: value for name, value in _BOUNDS.items() if name not in given}
+
+
 class Session:
     """One connection, for one thread. `connection()` opens it when there is none."""
 
@@ -65,17 +71,23 @@ class Session:
         self._options = options
         self._read_only = read_only
         self._connection: psycopg.Connection[Row] | None = None
+        self._guarded = False
 
-    def connection(self) -> psycopg.Connection[Row]:
-        """The open connection, between transactions."""
+    def connection(self, *, guarded: bool = False) -> psycopg.Connection[Row]:
+        """The open connection, between transactions; the next one is serialisable, or READ COMMITTED where guarded."""
         if self._connection is None or self._connection.closed:
             self._connection = self._connected()
+            self._guarded = False
+        if guarded is not self._guarded:
+            # Costs no round trip: the driver sends the level with the BEGIN.
+            levels = psycopg.IsolationLevel
+            self._connection.isolation_level = levels.READ_COMMITTED if guarded else levels.SERIALIZABLE
+            self._guarded = guarded
         return self._connection
 
     def _connected(self) -> psycopg.Connection[Row]:
-        defaults = {k: v for k, v in _CONNECTION.items() if k not in conninfo.conninfo_to_dict(self._url)}
         try:
-            connection = psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **defaults)
+            connection = psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **bounds(self._url))
             try:
                 self._prepare(connection)
             except BaseException:

@@ -20,7 +20,7 @@ ANSWERED = faults.point("postgres.answered", "the event loop has been handed wha
 class Runner(Protocol):
     """What a thread does with a job."""
 
-    def run(self, act: Act | None, work: Callable[[Any], Any], /) -> Done:
+    def run(self, act: Act | None, work: Callable[[Any], Any], /, *, guarded: bool) -> Done:
         """Do it."""
         ...
 
@@ -40,6 +40,7 @@ class Job:
     work: Callable[[Any], Any]
     future: asyncio.Future[Any]
     act: Act | None = None
+    guarded: bool = False
 
 
 class Workers:
@@ -78,7 +79,7 @@ class Workers:
             if job.future.cancelled():
                 continue
             try:
-                done = runner.run(job.act, job.work)
+                done = runner.run(job.act, job.work, guarded=job.guarded)
             except StopIteration as error:
                 done = Done(error=_as_runtime_error(error))
             except BaseException as error:  # noqa: BLE001 - the store's writer loop: the caller gets it, the thread goes on

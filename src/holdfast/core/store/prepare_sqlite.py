@@ -23,7 +23,7 @@ from holdfast.core.errors import (
     StoreReadOnly,
 )
 from holdfast.core.store import backup
-from holdfast.core.store.files import clear, make_private, put_in_place, stamped
+from holdfast.core.store.files import make_private, put_in_place, stamped
 from holdfast.core.store.prepare import DATABASE, Preparation, Prepared, Seen, StoreConfig, Succession
 from holdfast.core.store.raw import RawSqlite
 
@@ -124,7 +124,6 @@ def _create(preparation: Preparation, path: Path) -> None:
     """Build the store under another name: a file called `holdfast.db` is complete at any instant."""
     succession = _lost(preparation, path)
     new = path.with_name(path.name + ".new")
-    clear(new)
     make_private(new)  # its log and index are made as readable as it is
     raw = RawSqlite(apsw.Connection(str(new)))
     try:

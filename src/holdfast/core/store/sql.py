@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 
 _HEADING = re.compile(r"^-- name: (?P<name>[a-z][a-z0-9_]*)(?: \[(?P<dialect>sqlite|postgres)\])?\s*$", re.MULTILINE)
@@ -24,12 +24,10 @@ class Query:
     name: str
     sqlite: str
     postgres: str
-    params: frozenset[str] = field(default_factory=frozenset)
-
-    @property
-    def reads(self) -> bool:
-        """Whether the statement only reads."""
-        return _READS.match(self.sqlite) is not None
+    params: frozenset[str]
+    #: Whether the statement only reads, in each dialect.
+    sqlite_reads: bool
+    postgres_reads: bool
 
 
 class Queries:
@@ -71,7 +69,8 @@ def query(name: str, *, sqlite: str, postgres: str | None = None) -> Query:
     """A statement made by the trigger generator, the filter composer or a test."""
     text = postgres if postgres is not None else sqlite
     params = frozenset(m["param"] for m in _TOKEN.finditer(sqlite + "\n" + text) if m["param"])
-    return Query(name, sqlite, for_postgres(text), params)
+    reads = [_READS.match(each) is not None for each in (sqlite, text)]
+    return Query(name, sqlite, for_postgres(text), params, *reads)
 
 
 def parse(text: str, source: str) -> Queries:

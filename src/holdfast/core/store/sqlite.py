@@ -12,6 +12,7 @@ from holdfast.core import faults
 from holdfast.core.clock import SYSTEM, Clock
 from holdfast.core.errors import StoreBusy, StoreClosed
 from holdfast.core.store.options import StoreOptions
+from holdfast.core.store.port import CHANGES, Topics
 from holdfast.core.store.sqlite_checkpoints import Checkpoints
 from holdfast.core.store.sqlite_readers import Readers
 from holdfast.core.store.sqlite_session import Session, connect
@@ -107,8 +108,8 @@ class SqliteStore:
         self._closing = asyncio.Lock()
         self._outbox: list[Job] = []
         self._pending = 0
-        self._listeners: list[Callable[[], None]] = []
         self._told: Position | None = None
+        self._topics = Topics()
 
     async def start(self) -> None:
         """Open the file's connections and start their threads; the file must be prepared."""
@@ -126,7 +127,17 @@ class SqliteStore:
         """What is wrong with the store although it still works, for the health check."""
         return self._running().checkpoints.trouble
 
-    async def unit(self, act: Act, work: Callable[[Unit], T]) -> T:
+    def effects_released(self) -> None:
+        """The removal of `effects_held_at` from the store's own data is committed: its effects are held no longer."""
+        self.effects_held = False
+
+    async def unit(
+        self,
+        act: Act,
+        work: Callable[[Unit], T],
+        *,
+        guarded: bool = False,  # noqa: ARG002 - with one writer no unit crosses another
+    ) -> T:
         """Run `work` as one unit; returns after its commit is durable, or raises and nothing of it is there."""
         if not self._open:
             raise _closed()
@@ -161,11 +172,13 @@ class SqliteStore:
                 future.set_result(value)
             else:
                 future.set_exception(error)
-        came_to = self._running().writer.position
+        writer = self._running().writer
+        came_to = writer.position
         if came_to != self._told:
             self._told = came_to
-            for listener in self._listeners:
-                self._loop.call_soon(listener)
+            self._topics.tell((CHANGES,))
+        while writer.announced:
+            self._topics.tell((writer.announced.popleft(),))
         ANSWERED()
 
     async def read(self, work: Callable[[Reader], T]) -> T:
@@ -176,7 +189,11 @@ class SqliteStore:
 
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call `listener` on the event loop after commits that wrote; one call may stand for many commits."""
-        self._listeners.append(listener)
+        self._topics.add(CHANGES, listener)
+
+    def on_topic(self, topic: str, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on the event loop after commits that announced the topic; what is returned ends that."""
+        return self._topics.add(topic, listener)
 
     async def close(self) -> None:
         """Finish what was queued, then close; closing twice is fine."""

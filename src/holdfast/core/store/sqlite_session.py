@@ -33,7 +33,7 @@ _CACHED_STATEMENTS = 256
 class Session:
     """A connection, the moment at which what it runs is stopped, and the column names of what it has run."""
 
-    __slots__ = ("_clock", "connection", "deadline", "execute", "names", "reads")
+    __slots__ = ("_clock", "connection", "deadline", "execute", "names")
 
     def __init__(self, connection: apsw.Connection, clock: Clock) -> None:
         self.connection = connection
@@ -41,7 +41,6 @@ class Session:
         self.execute = connection.cursor().execute
         self.deadline = FOREVER
         self.names: dict[str, tuple[str, ...]] = {}
-        self.reads: dict[str, bool] = {}
         self._clock = clock
         connection.set_progress_handler(self._is_late, _STEPS)
 
@@ -59,13 +58,6 @@ class Session:
                 return []
             self.names[text] = names
         return [dict(zip(names, row, strict=True)) for row in cursor]
-
-    def is_read(self, query: Query) -> bool:
-        """Whether the statement only reads; asked once of each."""
-        known = self.reads.get(query.sqlite)
-        if known is None:
-            known = self.reads[query.sqlite] = query.reads
-        return known
 
 
 def connect(path: Path, options: StoreOptions, clock: Clock, *, reads_only: bool = False) -> Session:
@@ -106,7 +98,7 @@ class SqliteReader:
         """Every row."""
         if self._over:
             raise _used_after_its_end()
-        if not self._session.is_read(query):
+        if not query.sqlite_reads:
             message = f"{query.name}: this statement writes, and a read must not; run it in a unit of work"
             raise StoreError(message)
         try:
@@ -131,7 +123,7 @@ class SqliteUnit:
     if the error was caught, because PostgreSQL can do no more in such a transaction and SQLite may have undone part.
     """
 
-    __slots__ = ("_alone", "_at", "_clock", "_over", "_session", "act", "failure", "wrote")
+    __slots__ = ("_alone", "_at", "_clock", "_over", "_session", "act", "failure", "topics", "wrote")
 
     dialect: Dialect = "sqlite"
 
@@ -139,6 +131,7 @@ class SqliteUnit:
         self.act = act
         self.wrote = False
         self.failure: BaseException | None = None
+        self.topics: set[str] | None = None
         self._session = session
         self._clock = clock
         self._alone = alone  # in its group: then the transaction is its savepoint
@@ -154,7 +147,7 @@ class SqliteUnit:
 
     def all(self, query: Query, /, **params: Value) -> list[Row]:
         """Every row."""
-        self._ready(writes=not self._session.is_read(query))
+        self._ready(writes=not query.sqlite_reads)
         try:
             return self._session.rows(query.sqlite, params)
         except RAISED as error:
@@ -183,6 +176,13 @@ class SqliteUnit:
             self._session.connection.executemany(query.sqlite, prepared)
         except RAISED as error:
             raise self._failed(error, query.name) from error
+
+    def announce(self, topic: str) -> None:
+        """Tell all who listen to the topic, once the unit has committed."""
+        self._ready(writes=False)
+        if self.topics is None:
+            self.topics = set()
+        self.topics.add(topic)
 
     def end(self) -> None:
         """Nobody may use it any more."""

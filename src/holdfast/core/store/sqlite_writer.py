@@ -64,6 +64,9 @@ class Writer:
         answer: Callable[[list[Outcome]], None],
     ) -> None:
         self.position = _position(session.execute(SAYS.position.sqlite).fetchall())
+        #: The topics of committed units, for the event loop to take.
+        self.announced: deque[str] = deque()
+        self._topics: set[str] = set()
         self._session = session
         self._execute = session.execute
         self._options = options
@@ -154,6 +157,8 @@ class Writer:
             raise
         if came_to:
             self.position = _position(came_to)
+        if self._topics:
+            self.announced.extend(self._topics)
         AFTER_COMMIT()
         return outcomes
 
@@ -161,6 +166,7 @@ class Writer:
         """Run the units of a group that fit into its time; the others go back to the head of the backlog."""
         alone = len(group) == 1
         outcomes: list[Outcome] = []
+        self._topics.clear()  # of a group that was lost
         wrote = False
         started = now = self._clock.monotonic()
         for index, (act, work, future) in enumerate(group):
@@ -177,6 +183,8 @@ class Writer:
             self._session.deadline = FOREVER
             wrote = self._keep(unit, future, error, alone=alone) or wrote
             outcomes.append((future, value, error))
+            if unit.topics and error is None:
+                self._topics |= unit.topics
             UNIT_DONE()
         return outcomes, wrote
 

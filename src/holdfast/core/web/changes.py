@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from holdfast.core.changes import endpoint, log
 from holdfast.core.changes.cursors import Cursor, Filter
-from holdfast.core.errors import Conflict, Unavailable
+from holdfast.core.errors import Conflict
 from holdfast.core.store.port import Reader
 from holdfast.core.web.routes import Access, Call, Reply, Route
 from holdfast.core.web.shapes import END, MOST_ITEMS, PLAIN, USUAL_ITEMS, encode
@@ -114,10 +114,7 @@ class _Guarded:
 
 async def stream(call: Call, receive: Receive, send: Send) -> None:
     """The live stream."""
-    if call.identity is None:
-        message = "A stream needs a token."
-        raise Unavailable(message)
-    guarded = _Guarded(call.deps.hub, call.deps.tokens, call.identity)
+    guarded = _Guarded(call.deps.hub, call.deps.tokens, call.caller)
     try:
         await endpoint.serve(cast("Hub", guarded), call.scope, receive, send)
     finally:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from holdfast.core.access.tickets import Tickets
 from holdfast.core.idempotency import Keeper
+from holdfast.core.propagation.kinds import Registry
 
 if TYPE_CHECKING:
     from holdfast.core.access.tokens import Tokens
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from holdfast.core.changes.hub import Hub
     from holdfast.core.clock import Clock
     from holdfast.core.health.readiness import Readiness
+    from holdfast.core.propagation.runner import Runner
     from holdfast.core.store.port import Store
 
 
@@ -67,6 +69,14 @@ class WebSettings(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Propagating:
+    """What this process knows of propagations: the kinds that there are, and its runner if it does them."""
+
+    registry: Registry = field(default_factory=lambda: Registry(()))
+    runner: Runner | None = None
+
+
 @dataclass
 class Deps:
     """What handlers may use."""
@@ -79,6 +89,7 @@ class Deps:
     clock: Clock
     readiness: Readiness
     started_at: str = ""
+    propagations: Propagating = field(default_factory=Propagating)
     tickets: Tickets = field(init=False)
     keeper: Keeper = field(init=False)
     #: The encoded OpenAPI document, made when the application is built.

@@ -58,6 +58,13 @@ class Call:
     body: Any  # an instance of the route's `body`
     raw_body: bytes
 
+    @property
+    def caller(self) -> Identity:
+        """Who is calling. A public route knows of nobody, and must not ask."""
+        if self.identity is None:
+            raise AssertionError(self.scope["path"])
+        return self.identity
+
     def header(self, name: bytes) -> str | None:
         """The value of a request header, by its lower-case name."""
         for key, value in self.scope["headers"]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from holdfast.core.health import metrics
 from holdfast.core.health.readiness import MatrixRow, ReadinessReport
+from holdfast.core.propagation import view
 from holdfast.core.web.routes import Access, Call, Reply, Route
 from holdfast.core.web.shapes import answer
 
@@ -99,6 +101,24 @@ async def status(call: Call) -> Reply:
     )
 
 
+async def measure(call: Call) -> Reply:
+    """What the daemon measures: one read of the queue, the rest from memory."""
+    deps = call.deps
+    here, now = deps.propagations, deps.clock.stamp()
+    gauges = await deps.store.read(lambda reader: view.gauges(reader, here.registry.kinds, now))
+    readings = metrics.Readings(
+        propagations=gauges,
+        late=None if here.runner is None else here.runner.late,
+        under_way=None if here.runner is None else here.runner.under_way,
+        effects_held=deps.store.effects_held,
+        position=deps.feed.position,
+        oldest=deps.feed.oldest,
+        subscribers=deps.hub.readers,
+        overflows=deps.hub.overflows,
+    )
+    return Reply(metrics.exposition(readings), media=metrics.MEDIA)
+
+
 async def document(call: Call) -> Reply:
     """The OpenAPI document, encoded when the application was built."""
     return Reply(call.deps.document)
@@ -132,6 +152,14 @@ ROUTES = (
         audit=None,
         summary="Which checks there are and what their failure means",
         reply=Matrix,
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        access=Access.READ,
+        handler=measure,
+        audit=None,
+        summary="What the daemon measures, in the text form of Prometheus",
     ),
     Route(
         method="GET",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core import audit, faults
-from holdfast.core.errors import StoreError, Unauthenticated
+from holdfast.core.errors import StoreError
 from holdfast.core.idempotency import Kept, Key, key_of
 from holdfast.core.store.port import Act
 from holdfast.core.web.routes import Reply
@@ -36,10 +36,7 @@ class Written:
 
 async def write(call: Call, kind: str, work: Callable[[Unit], Written]) -> Reply:
     """Run `work` as one unit with its act of this kind on record; a repeated key gets the first answer again."""
-    identity = call.identity
-    if identity is None:
-        message = "A write needs a token."
-        raise Unauthenticated(message)
+    identity = call.caller
     given = call.header(b"idempotency-key")
     keeper = call.deps.keeper
     key: Key | None = None
