@@ -10,7 +10,7 @@ BEGIN
   FROM (SELECT 1) LEFT JOIN unit ON unit.id = 1;
 END;
 
-CREATE TRIGGER hf_things_update AFTER UPDATE ON "things"
+CREATE TRIGGER hf_things_update AFTER UPDATE OF "id", "title", "size", "note", "body" ON "things"
 WHEN NEW."id" IS NOT OLD."id" COLLATE BINARY OR NEW."title" IS NOT OLD."title" COLLATE BINARY OR NEW."size" IS NOT OLD."size" COLLATE BINARY OR NEW."note" IS NOT OLD."note" COLLATE BINARY OR NEW."body" IS NOT OLD."body" COLLATE BINARY
 BEGIN
   INSERT INTO change_log(scope, entity, entity_id, event, payload, actor, cause, at)
@@ -29,7 +29,7 @@ BEGIN
   FROM (SELECT 1) LEFT JOIN unit ON unit.id = 1;
 END;
 
-CREATE TRIGGER hf_things_fixed BEFORE UPDATE ON "things"
+CREATE TRIGGER hf_things_fixed BEFORE UPDATE OF "id" ON "things"
 WHEN NEW."id" IS NOT OLD."id" COLLATE BINARY
 BEGIN
   SELECT RAISE(ABORT, 'id of a row of things cannot change: remove the row and add another');
