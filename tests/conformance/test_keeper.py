@@ -121,11 +121,6 @@ class Slow:
         self._clock.advance(0.1)
 
 
-@pytest.mark.guards(
-    "The rest of a batch whose handler was left behind is given back and done.",
-    against="Rows that a process holds and never tries, until it is started again.",
-    breaks=("propagation-forgets-the-rest-of-a-batch",),
-)
 async def test_the_rest_of_a_batch_that_was_left_behind_is_done(store: Store, clock: ManualClock) -> None:
     batch, tries = kind(concurrency=1, batch=3, timeouts=Timeouts(call=0.01, item=0.2)), Stubborn(1)
     await owe(store, batch, 1, 2, 3)

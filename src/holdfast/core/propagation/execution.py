@@ -68,7 +68,7 @@ class Execution:
             return
         failure = self._failed(row, "the handler did not end when its time was over, and was left behind", None)
         for never_tried in driver.rows[driver.rows.index(row) + 1 :]:
-            self._over(never_tried)  # ours no more, which gives it back
+            self._over(Settled(never_tried, cut_off(never_tried.counts, self._clock.stamp())))
         self._drive(driver, self._conclude(row, failure))
 
     async def _each(self, driver: Driver, handler: Handler) -> None:

@@ -122,7 +122,6 @@ class Keeper:
             row = driver.trying
             if row is not None and now - driver.since > row.kind.timeouts.lease:
                 self._own.execution.abandon(driver)
-                self._in_doubt = True  # the rest of its batch is ours, and nobody's business here
 
     async def _beat(self) -> None:
         """Let the leases of what is under way go on; what is lost is broken off."""
