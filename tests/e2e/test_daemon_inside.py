@@ -87,9 +87,9 @@ async def test_an_idle_daemon_executes_no_statement_for_5_seconds(tmp_path: Path
         await asyncio.wait_for(ready.wait(), _PATIENCE)
         reader = await app.hub.subscribe()
         following = spawn(_follow(reader), name="reader", vital=False)
-        for _ in range(10):  # what follows a start
-            if await statements.none_for(0.5):
-                break
+        async with asyncio.timeout(_PATIENCE):  # what follows a start
+            while not await statements.none_for(0.5):
+                pass
         assert statements.seen != []
         statements.seen.clear()
         assert await statements.none_for(IDLE_SECONDS), statements.seen
