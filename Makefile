@@ -6,7 +6,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check format docs lock bench crash mutants clean
+.PHONY: help run stop test test-agents check format docs lock bench crash mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -20,6 +20,9 @@ stop: ## stop the daemon that `make run` started
 
 test: .dev ## every test, from nothing, on SQLite and PostgreSQL
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-agents: .dev ## install the real agents from npm into build/, drive them without a network, write down what was seen
+	@$(PY) tests/agents/drive.py $(ARGS)
 
 check: .dev ## lint, types, import contracts, gates, generated files
 	@$(PY) tools/check.py

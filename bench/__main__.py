@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import daemon, propagation, report, store, stream
+from bench import daemon, fleet, propagation, report, store, stream
 from bench.contender import ROOT, ContenderError
 from bench.figures import Figure, percentile
 from bench.machine import Others, about, allow_many_files, fsync_ms, scratch
@@ -25,6 +25,9 @@ MEASURES: dict[str, Measure] = {
     "queue-sqlite": propagation.sqlite,
     "queue-postgres": propagation.on_postgres,
     "pick-up": propagation.pick_up,
+    "fleet-one": fleet.one,
+    "fleet-10": fleet.ten,
+    "fleet-40": fleet.forty,
 }
 
 

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-TargetKind = Literal["ratio >=", "<=", "<= floor +"]
+TargetKind = Literal["ratio >=", "ratio <=", "<=", "<= floor +"]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from holdfast.core.clock import SYSTEM, Clock
 from holdfast.core.health.checks import Check, core_checks
 from holdfast.core.health.readiness import About, Readiness
 from holdfast.core.health.writing import Writing
-from holdfast.core.pack import AuditKind, Pack
+from holdfast.core.pack import AuditKind, Means, Pack
 from holdfast.core.propagation.service import registry_of
 from holdfast.core.store.port import Unit
 from holdfast.core.web.deps import Deps, Propagating
@@ -167,7 +167,8 @@ async def serving(
         core_checks(store, feed, writing, folder) if checks is None else checks, clock, about, writing
     )
     await readiness.start()
-    deps = Deps(store, feed, hub, settings, tokens, clock, readiness)
+    means = Means(store, clock, settings, own)
+    deps = Deps(means, feed, hub, tokens, readiness)
     deps.propagations = Propagating(registry_of(own))
     app = build_app((*own, EXTRA), deps)
     served = Served(app, deps, store, token.read_text().strip(), folder)

@@ -26,7 +26,9 @@ from holdfast.core import faults
 
 sys.path.insert(0, str(ROOT / "tests"))
 
+from crash import fleeting
 from daemons import Daemon
+from fleets import fleet
 from pg import Server
 
 LIVES = ROOT / "tests" / "crash" / "lives.py"
@@ -195,6 +197,19 @@ def points() -> int:
             wrong += walk(Walk(server, Path(folder)), found)
         finally:
             server.stop()
+    for runtime in ("tmux", "process"):
+        with tempfile.TemporaryDirectory() as folder, fleet(Path(folder), runtime) as subject:
+            left = fleeting.walk(subject, Path(folder) / "dying")
+            found |= set(fleeting.points(runtime)) - set(left)
+            print(
+                f"sqlite   sessions   {runtime}: died at {len(fleeting.points(runtime)) - len(left)} points", flush=True
+            )
+    messages = {name for name in names if name.startswith("message.")}
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/crash/test_message_kill9.py"]
+    if subprocess.run(words, cwd=ROOT, env=environment(ROOT), check=False).returncode:
+        wrong += 1
+    else:
+        found |= messages
     missed = sorted(names - found)
     for name in missed:
         print(f"FAIL no life died at the point {name}")

@@ -13,7 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BREAKS = Path("tests/breaks")
-_NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".demo", "__pycache__", ".*_cache", ".hypothesis", "results")
+_NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv", ".demo", "build", "__pycache__", ".*_cache", ".hypothesis", "results"
+)
 
 
 @dataclass(frozen=True)

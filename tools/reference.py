@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 
+import fleet_reference
 import holdfast
 from holdfast import settings
 from holdfast.cli.main import app
@@ -272,6 +273,8 @@ def pages() -> dict[str, str]:
         "events": lambda: events(packs),
         "acts": lambda: acts(packs),
         "propagations": lambda: propagations(packs),
+        "sessions": lambda: fleet_reference.sessions(_NOTE),
+        "agents": lambda: fleet_reference.agents(_NOTE, table),
     }
     written = {f"{REFERENCE}/{name}.md": make().rstrip() + "\n" for name, make in made.items()}
     return {**written, AGENTS: agents((ROOT / AGENTS).read_text(encoding="utf-8"))}

@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from holdfast.core.changes.hub import Hub
     from holdfast.core.changes.retention import Retention
     from holdfast.core.health.readiness import Readiness
-    from holdfast.core.pack import Pack
+    from holdfast.core.pack import Means, Pack
     from holdfast.core.propagation.service import Propagations
     from holdfast.core.store.port import Store
     from holdfast.settings import Settings
@@ -46,8 +47,26 @@ def packs() -> tuple[Pack, ...]:
     from holdfast.core.propagation.pack import PROPAGATION  # noqa: PLC0415 - see `_open_store`
     from holdfast.core.store.pack import CORE  # noqa: PLC0415
     from holdfast.fleet import FLEET  # noqa: PLC0415
+    from holdfast.notify import NOTIFY  # noqa: PLC0415
 
-    return (CORE, PROPAGATION, FLEET)
+    return (CORE, PROPAGATION, NOTIFY, FLEET)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a daemon is started with, beside its settings."""
+
+    lock: DataLock
+    url: str
+    accept_loss: bool
+    clock: Clock
+
+
+def _services_of_packs(means: Means) -> list[Service]:
+    """What the packs run in a process that does their work."""
+    if "worker" not in means.settings.roles:
+        return []
+    return [service for pack in means.packs if pack.services is not None for service in pack.services(means)]
 
 
 class App:
@@ -59,12 +78,20 @@ class App:
     hub: Hub
     retention: Retention
     readiness: Readiness
+    means: Means
     propagations: Propagations
 
-    def __init__(self, settings: Settings, lock: DataLock, *, accept_loss: bool = False, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        lock: DataLock,
+        *,
+        url: str = "",
+        accept_loss: bool = False,
+        clock: Clock = SYSTEM,
+    ) -> None:
         self._settings = settings
-        self._opening = lock, accept_loss
-        self._clock = clock
+        self._given = _Given(lock, url, accept_loss, clock)
         self.front = server.Front(roles=settings.roles, version=VERSION, commit_id=commit_id())
         self.supervisor = Supervisor(self._services(), stop_seconds=settings.stop_seconds)
 
@@ -77,6 +104,7 @@ class App:
             Part("tokens", lambda: self.tokens.start(), lambda: self.tokens.stop()),  # noqa: PLW0108
             Part("stream", lambda: self.hub.start(), lambda: self.hub.stop()),  # noqa: PLW0108
             Part("retention", lambda: self.retention.start(), lambda: self.retention.stop()),  # noqa: PLW0108
+            Part("packs", self._start_packs, self._stop_packs),
             Part("propagation", lambda: self.propagations.start(), lambda: self.propagations.stop()),  # noqa: PLW0108
             Part("readiness", lambda: self.readiness.start(), lambda: self.readiness.stop()),  # noqa: PLW0108
             Part("doors", self._open_doors, self._close_doors),
@@ -91,24 +119,23 @@ class App:
             from holdfast.core.store.opening import StoreConfig, open_store  # noqa: PLC0415
             from holdfast.core.store.options import StoreOptions  # noqa: PLC0415
 
-            lock, accept_loss = self._opening
-            given = self._settings.store
+            limits = self._settings.store
             options = StoreOptions(
-                unit_seconds=given.unit_seconds,
-                read_seconds=given.read_seconds,
-                readers=given.readers,
-                writers=given.writers,
-                queue=given.queue,
+                unit_seconds=limits.unit_seconds,
+                read_seconds=limits.read_seconds,
+                readers=limits.readers,
+                writers=limits.writers,
+                queue=limits.queue,
             )
             config = StoreConfig(
                 data=self._settings.data,
                 packs=packs(),
                 url=self._settings.database,
-                clock=self._clock,
-                accept_loss=accept_loss,
+                clock=self._given.clock,
+                accept_loss=self._given.accept_loss,
                 options=options,
             )
-            self.store = await open_store(config, lock)
+            self.store = await open_store(config, self._given.lock)
         finally:
             await loading
         _log.info("store open", dialect=self.store.dialect, store=self.store.uuid, held=self.store.effects_held)
@@ -129,7 +156,7 @@ class App:
         from holdfast.core.propagation.kinds import DRAIN_SECONDS  # noqa: PLC0415
         from holdfast.core.propagation.service import Propagations  # noqa: PLC0415
 
-        settings, store, clock = self._settings, self.store, self._clock
+        settings, store, clock = self._settings, self.store, self._given.clock
         self.feed = Feed(store, clock)
         self.tokens = Tokens(store, self.feed, clock)
         stream = settings.stream
@@ -145,26 +172,31 @@ class App:
         )
         keep = Keep(age=timedelta(days=settings.changes.keep_days), count=settings.changes.keep_rows)
         self.retention = Retention(store, self.feed, clock, keep)
-        self.propagations = Propagations(
-            Means(store, clock, settings, packs()),
-            does="worker" in settings.roles,
-            drain_seconds=min(DRAIN_SECONDS, 0.8 * settings.stop_seconds),
-        )
+        does = "worker" in settings.roles
+        self.means = Means(store, clock, settings, packs(), self._given.url, self.tokens)
+        drain_seconds = min(DRAIN_SECONDS, 0.8 * settings.stop_seconds)
+        self.propagations = Propagations(self.means, does=does, drain_seconds=drain_seconds)
         about = About(settings.roles, VERSION, commit_id())
         writing = Writing(store)
         self.readiness = Readiness(core_checks(store, self.feed, writing, settings.data), clock, about, writing)
+
+    async def _start_packs(self) -> None:
+        for service in self.means.one(_services_of_packs):
+            await service.start()
+
+    async def _stop_packs(self) -> None:
+        for service in reversed(self.means.one(_services_of_packs)):
+            await service.stop()
 
     async def _open_doors(self) -> None:
         from holdfast.core.web.deps import Deps, Propagating  # noqa: PLC0415
         from holdfast.core.web.factory import build_app  # noqa: PLC0415
 
         deps = Deps(
-            store=self.store,
+            means=self.means,
             feed=self.feed,
             hub=self.hub,
-            settings=self._settings,
             tokens=self.tokens,
-            clock=self._clock,
             readiness=self.readiness,
             propagations=Propagating(self.propagations.registry, self.propagations.runner),
         )
@@ -233,7 +265,7 @@ def serve(
         lock.describe(url=url)
 
         async def live() -> int:
-            app = App(settings, lock, accept_loss=accept_loss)
+            app = App(settings, lock, url=url, accept_loss=accept_loss)
             listener = server.Server(app.front, sock, tls=tls)
 
             def ready() -> None:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
-import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.propagation.kinds import STOP_SECONDS
 from holdfast.core.redact import redact_url
+from holdfast.sections import (
+    AccessSettings,
+    ChangesSettings,
+    FleetSettings,
+    LogSettings,
+    PropagationSettings,
+    Section,
+    StoreSettings,
+    StreamSettings,
+    listed,
+)
 
 PREFIX = "HOLDFAST_"
 FILE = "holdfast.toml"
 #: Variables that carry our prefix and are no settings: they belong to the data folder, to agents, the CLI and tests.
-NOT_SETTINGS = frozenset(PREFIX + name for name in ("DATA", "SESSION", "PROJECT", "LAUNCH", "URL", "TOKEN", "FAULTS"))
+NOT_SETTINGS = frozenset(
+    PREFIX + name for name in ("DATA", "SESSION", "PROJECT", "LAUNCH", "URL", "TOKEN", "STORE", "SPOOL", "FAULTS")
+)
 Role = Literal["api", "worker", "provisioner"]
 ROLES: tuple[Role, ...] = ("api", "worker", "provisioner")
 _PORTS = 65535
@@ -32,103 +43,6 @@ class SettingsWrong(HoldfastError):
 
     code = "settings"
     http_status = 422
-
-
-def _listed(value: object) -> object:
-    """A list written in a variable: JSON, or words parted by commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError) as error:
-            message = f"is not a JSON list: {error}"
-            raise ValueError(message) from None
-    return [word.strip() for word in value.split(",") if word.strip()]
-
-
-class Section(BaseModel):
-    """A `[section]` of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LogSettings(Section):
-    """What the daemon's own log says, and how."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
-    format: Literal["auto", "json", "console"] = Field(
-        "auto", description="`json` is one object a line; `auto` is `console` on a terminal and `json` elsewhere."
-    )
-
-
-class StoreSettings(Section):
-    """The store: how much it takes on at once, and for how long."""
-
-    readers: int = Field(4, ge=1, le=64, description="Connections that only read.")
-    writers: int = Field(4, ge=1, le=64, description="Connections that write (PostgreSQL; SQLite has one).")
-    unit_seconds: float = Field(5.0, ge=0.1, le=600, description="A unit of work that runs longer is stopped.")
-    read_seconds: float = Field(10.0, ge=0.1, le=600, description="A read that runs longer is stopped.")
-    queue: int = Field(10_000, ge=1, le=1_000_000, description="Units that may wait; more are refused with 503.")
-
-
-class ChangesSettings(Section):
-    """The change log: how much of it is kept."""
-
-    keep_days: float = Field(30.0, gt=0, le=36_500, description="Changes older than this may be removed.")
-    keep_rows: int = Field(5_000_000, ge=1_000, le=1_000_000_000, description="The most changes that are kept.")
-
-
-class PropagationSettings(Section):
-    """Effects that are owed: how much is kept of those that are done with. What is owed or dead is never removed."""
-
-    keep_days: float = Field(30.0, gt=0, le=36_500, description="Finished effects older than this are removed.")
-    keep_rows: int = Field(200_000, ge=1_000, le=1_000_000_000, description="The most finished effects that are kept.")
-
-
-class StreamSettings(Section):
-    """`GET /api/v1/events`: bounds of the live stream."""
-
-    subscribers: int = Field(1_000, ge=1, le=100_000, description="Streams that may be open at once.")
-    ring_events: int = Field(10_000, ge=16, le=1_000_000, description="Recent events kept encoded in memory.")
-    ring_bytes: int = Field(
-        8_388_608, ge=65_536, le=1_073_741_824, description="Bytes of recent events kept in memory."
-    )
-    keep_alive_seconds: float = Field(15.0, ge=1, le=300, description="Silence after which a comment is sent.")
-
-
-class AccessSettings(Section):
-    """Who may ask, from where."""
-
-    hosts: Annotated[tuple[str, ...], Field()] = Field(
-        (), description="Further names in a Host header that are ours, beyond loopback and the address listened on."
-    )
-    origins: Annotated[tuple[str, ...], Field()] = Field(
-        (), description="Further origins of browser pages that may call, such as `https://fleet.example.org`."
-    )
-    ticket_seconds: float = Field(30.0, ge=1, le=600, description="How long a browser's single-use ticket is good.")
-    body_bytes: int = Field(1_048_576, ge=1_024, le=104_857_600, description="The largest request body taken.")
-
-    _lists = field_validator("hosts", "origins", mode="before")(_listed)
-
-    @field_validator("origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            parts = urlsplit(origin)
-            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path or parts.query:
-                message = f"{origin!r} is not an origin; write it as https://name or https://name:port"
-                raise ValueError(message)
-        return tuple(origin.lower() for origin in value)
-
-    @field_validator("hosts")
-    @classmethod
-    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for host in value:
-            if not _is_host(host):
-                message = f"{host!r} is not a host name; write it without scheme, port and path, IPv6 in brackets"
-                raise ValueError(message)
-        return tuple(host.lower() for host in value)
 
 
 class ListenSettings(BaseSettings):
@@ -172,46 +86,16 @@ class ListenSettings(BaseSettings):
         return split_listen(self.listen)
 
 
-class Settings(ListenSettings):
-    """Every setting. `Settings.load` reads them from where they may stand."""
+class PlaceSettings(ListenSettings):
+    """Where the store is, and what this process does of the fleet's work, where."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
-
-    data: Path = Field(description="The data folder. Set by `--data` or `HOLDFAST_DATA`; never in the file.")
     database: str | None = Field(
         None, description="`postgresql://...` to keep the store in PostgreSQL; SQLite in the data folder without it."
     )
     roles: tuple[Role, ...] = Field(ROLES, description="What this process does.")
     host: str = Field("local", pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$", description="The name of this host in the fleet.")
-    stop_seconds: float = Field(
-        STOP_SECONDS,
-        ge=0.1,
-        le=600,
-        description="How long a stop may take to end work in progress; what is longer is cut off, which is as safe as "
-        "a crash.",
-    )
-    log: LogSettings = Field(default_factory=LogSettings)
-    store: StoreSettings = Field(default_factory=StoreSettings)
-    changes: ChangesSettings = Field(default_factory=ChangesSettings)
-    propagation: PropagationSettings = Field(default_factory=PropagationSettings)
-    stream: StreamSettings = Field(default_factory=StreamSettings)
-    access: AccessSettings = Field(default_factory=AccessSettings)
 
-    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    _lists = field_validator("roles", mode="before")(_listed)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is the library's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` merged: the library's own sources would pass over unknown variables in silence."""
-        return (init_settings,)
+    _lists = field_validator("roles", mode="before")(listed)
 
     @field_validator("database")
     @classmethod
@@ -228,6 +112,42 @@ class Settings(ListenSettings):
             message = f"needs at least one of {', '.join(ROLES)}, each once"
             raise ValueError(message)
         return value
+
+
+class Settings(PlaceSettings):
+    """Every setting. `Settings.load` reads them from where they may stand."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    data: Path = Field(description="The data folder. Set by `--data` or `HOLDFAST_DATA`; never in the file.")
+    stop_seconds: float = Field(
+        STOP_SECONDS,
+        ge=0.1,
+        le=600,
+        description="How long a stop may take to end work in progress; what is longer is cut off, which is as safe as "
+        "a crash.",
+    )
+    log: LogSettings = Field(default_factory=LogSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    changes: ChangesSettings = Field(default_factory=ChangesSettings)
+    propagation: PropagationSettings = Field(default_factory=PropagationSettings)
+    fleet: FleetSettings = Field(default_factory=FleetSettings)
+    stream: StreamSettings = Field(default_factory=StreamSettings)
+    access: AccessSettings = Field(default_factory=AccessSettings)
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is the library's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` merged: the library's own sources would pass over unknown variables in silence."""
+        return (init_settings,)
 
     @classmethod
     def load(
@@ -291,16 +211,6 @@ def walk() -> Iterator[tuple[str, Any]]:
                 yield f"{name}.{inner}", field
         else:
             yield name, declared
-
-
-def _is_host(text: str) -> bool:
-    if text.startswith("[") and text.endswith("]"):
-        try:
-            ipaddress.IPv6Address(text[1:-1])
-        except ValueError:
-            return False
-        return True
-    return bool(text) and not any(mark in text for mark in "/@ *:[]")
 
 
 #: The settings that are paths.

@@ -167,12 +167,19 @@ def is_outcome(annotation: ast.expr | None) -> bool:
 
 
 def coroutines(source: str) -> list[tuple[str, int]]:
-    """The coroutine functions that give an outcome: their names and lines."""
+    """The coroutine functions that turn a job into an outcome, but for the parts of one: their names and lines."""
     return [
         (node.name, min([node.lineno, *(each.lineno for each in node.decorator_list)]))
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.AsyncFunctionDef) and is_outcome(node.returns)
+        if isinstance(node, ast.AsyncFunctionDef) and is_outcome(node.returns) and takes_a_job(node)
     ]
+
+
+def takes_a_job(node: ast.AsyncFunctionDef) -> bool:
+    """Whether it could be a handler: one that is private to its module is a part of one."""
+    names = [each.arg for each in node.args.args if each.arg not in {"self", "cls"}]
+    private = node.name.startswith("_") and not node.name.startswith("__")
+    return names == ["job"] and not private
 
 
 def where(of: Any) -> tuple[Path, int]:

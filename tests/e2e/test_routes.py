@@ -17,8 +17,10 @@ from served import BASE, EXTRA, Served
 ROUTES = table((*packs(), EXTRA))
 #: What the interface leaves open to anybody.
 PUBLIC = {("GET", "/healthz"), ("GET", "/readyz")}
-#: Writes that store nothing, so there is nothing to put on record.
-STORES_NOTHING = {("POST", "/api/v1/tickets")}
+#: Writes that leave no act: one stores nothing, and a signal is a record of its own.
+STORES_NOTHING = {("POST", "/api/v1/tickets"), ("POST", "/api/v1/sessions/{session}/signals")}
+#: Bodies that are taken where an empty one is not.
+VALID = {"POST /api/v1/sessions/{id}/messages": {"text": "hello"}}
 WRITES = [route for route in ROUTES if route.method != "GET"]
 READS = [route for route in ROUTES if route.method == "GET" and route.raw is None]
 WITH_BODY = [route for route in ROUTES if route.body is not None]
@@ -270,6 +272,10 @@ async def test_a_parameter_that_cannot_be_is_refused(route: Route, served: Serve
         "event": ("%00", "x" * 300),
         "state": ("x", "", "%00"),
         "kind": ("", "%00", "x" * 300),
+        "project": ("", "%00", "A b", "x" * 300),
+        "session": ("", "%00", "A b", "x" * 300),
+        "include": ("", "x", "%00"),
+        "bytes": ("0", "-1", "x", "1.5", "9" * 40),
     }
     assert known <= set(tries)
     for parameter in known:
@@ -287,7 +293,7 @@ async def test_a_cursor_that_is_none_is_refused(served: Served) -> None:
 @pytest.mark.parametrize("route", [route for route in ROUTES if "{id}" in route.path], ids=name)
 async def test_an_id_that_cannot_be_is_not_found_and_changes_nothing(route: Route, served: Served) -> None:
     before = await served.head()
-    more = {"json": {}} if route.body is not None else {}
+    more = {"json": VALID.get(name(route), {})} if route.body is not None else {}
     for odd in ("%00", "%ff", "..", "%2e%2e", "a%20b", "x" * 500, "%27%3b--", "%f0%9f%92%a3", "%0a"):
         # The path goes in as it is: a client would tidy it up.
         url = httpx.URL(BASE).copy_with(raw_path=route.path.replace("{id}", odd).encode())

@@ -175,6 +175,11 @@ async def test_a_project_is_added_shown_changed_and_removed(served: Served) -> N
         "checks": ["make check"],
         "max_sessions": 4,
         "created_at": "",
+        "base": None,
+        "setup": [],
+        "copy": [],
+        "link": [],
+        "options": {},
     }
     assert (await served.boss.get(f"{PROJECTS}/my-repo-1")).json() == project
     assert (await served.boss.get(PROJECTS)).json() == {"items": [project], "next": None}

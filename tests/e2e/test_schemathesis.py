@@ -25,6 +25,19 @@ MOST_SECONDS = 30.0
 _SENT = ("method", "url", "params", "json", "data", "content")
 
 
+def without_nul(value: Any) -> Any:
+    """A payload of any shape without the one character that no value has, however deep it is."""
+    match value:
+        case str():
+            return value.replace("\0", "")
+        case dict():
+            return {without_nul(key): without_nul(item) for key, item in value.items()}
+        case list():
+            return [without_nul(item) for item in value]
+        case _:
+            return value
+
+
 @dataclass
 class Trial:
     """Tries every operation; runs on a thread and asks on the loop of the application."""
@@ -78,8 +91,11 @@ class Trial:
         """What no document can say: which folders are repositories, and which keys were used for something else."""
         if case.operation.label == "POST /api/v1/projects":
             case.body["path"] = self.repository
-        if isinstance(case.body, dict) and isinstance(case.body.get("max_sessions"), float):
-            case.body["max_sessions"] = int(case.body["max_sessions"])  # 4.0 is an integer to a schema, not to us
+        for name in ("max_sessions", "launch", "seq"):
+            if isinstance(case.body, dict) and isinstance(case.body.get(name), float):
+                case.body[name] = int(case.body[name])  # 4.0 is an integer to a schema, not to us
+        if case.operation.label.endswith("/signals"):
+            case.body["detail"] = without_nul(case.body.get("detail"))
         for name in case.headers or {}:
             if name.lower() == "idempotency-key":
                 case.headers[name] = f"key-{self.tried.total()}"

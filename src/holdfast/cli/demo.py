@@ -23,7 +23,7 @@ def add_demo(data: Path, url: str, certificate: Path | None = None) -> None:
     # Not HOLDFAST_TOKEN, which may be one of another daemon.
     client = Client(url, place.first_token(data), certificate=certificate)
     try:
-        client.post("/api/v1/projects", {"id": PROJECT, "path": str(repository)})
+        client.post("/api/v1/projects", {"id": PROJECT, "path": str(repository), "agent": "scripted"})
     except RefusedError as error:
         if error.http_status != _CONFLICT:
             raise

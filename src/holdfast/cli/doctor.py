@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from holdfast.cli.failures import CommandError
 from holdfast.cli.place import DataOption, JsonOption
 
 _PYTHON = (3, 11)
+#: Agents that are always there and that nobody means who does not say so.
+BUILT_IN = frozenset({"scripted", "command"})
 _ROOM = 512 * 1024 * 1024
 
 
@@ -53,7 +56,8 @@ def _look(folder: Path) -> Iterator[Finding]:
     good = sys.version_info >= _PYTHON
     yield Finding("python", "ok" if good else "missing", version, "" if good else "Install Python 3.11 or newer.")
     yield _program("git", needed=True)
-    yield _program("tmux", needed=False)
+    yield _tmux()
+    yield from _agents()
     yield _sqlite()
     yield _postgres()
     try:
@@ -82,6 +86,34 @@ def _program(name: str, *, needed: bool) -> Finding:
     how = next((say(name) for manager, say in managers.items() if shutil.which(manager)), f"Install {name}.")
     prefix = "" if os.geteuid() == 0 or how.startswith(("brew", "Install")) else "sudo "
     return Finding(name, "missing" if needed else "optional", "not found", prefix + how)
+
+
+def _tmux() -> Finding:
+    found = _program("tmux", needed=False)
+    if found.status != "ok":
+        return replace(found, found="not found: agents run as processes of ours, which `attach` shows less well")
+    try:
+        told = subprocess.run(  # noqa: S603 - the path that was just found
+            [found.found, "-V"], capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return replace(
+            found, status="optional", found=f"{found.found} does not run: {error}", remedy="Install it anew."
+        )
+    return replace(found, found=f"{told.stdout.strip()} ({found.found})")
+
+
+def _agents() -> Iterator[Finding]:
+    """The agents that a person would set to work; one of them is enough."""
+    from holdfast.fleet.agents.registry import AGENTS, installed
+
+    path = os.environ.get("PATH", os.defpath)
+    for each in AGENTS.values():
+        if each.binary is None or each.name in BUILT_IN:
+            continue
+        where = installed(each, {}, path)
+        name = f"agent {each.name}"
+        yield Finding(name, "ok", where) if where else Finding(name, "optional", "not found", each.install)
 
 
 def _sqlite() -> Finding:

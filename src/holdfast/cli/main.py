@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from holdfast.cli import access, config, daemon, doctor, events, jobs, output, project
+from holdfast.cli import (
+    access,
+    agents,
+    config,
+    daemon,
+    doctor,
+    events,
+    init,
+    jobs,
+    kept,
+    output,
+    project,
+    sessions,
+    terminals,
+)
 from holdfast.cli.failures import FAILED, USAGE, CommandError
 from holdfast.core.errors import HoldfastError
 
@@ -22,6 +36,11 @@ app = typer.Typer(
 )
 daemon.register(app)
 doctor.register(app)
+init.register(app)
+sessions.register(app)
+terminals.register(app)
+app.add_typer(agents.app, name="agents")
+app.add_typer(kept.app, name="kept")
 app.add_typer(access.app, name="token")
 app.add_typer(config.app, name="config")
 events.register(app)

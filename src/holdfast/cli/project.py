@@ -8,19 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import client, output
+from holdfast.cli.options import options
 from holdfast.cli.place import DataOption, JsonOption, given_path
 
 app = typer.Typer(help="Registered repositories.", no_args_is_help=True, rich_markup_mode=None)
 
 _ROUTE = "/api/v1/projects"
-_COLUMNS = ("id", "path", "agent", "forge", "checks", "max_sessions", "created_at")
+_COLUMNS = ("id", "path", "agent", "forge", "base", "checks", "max_sessions", "created_at")
 
 
 @app.command()
-def add(
+def add(  # noqa: PLR0913 - one parameter is one option
     path: Annotated[
         Path, typer.Argument(parser=given_path, metavar="PATH", help="A git repository with at least one commit.")
     ],
+    *,
     id_: Annotated[str | None, typer.Option("--id", help="Its name here; the folder's own without it.")] = None,
     agent: Annotated[str | None, typer.Option(help="The agent that works on it unless told otherwise.")] = None,
     forge: Annotated[str | None, typer.Option(help="Where its pull requests live: local or github.")] = None,
@@ -28,6 +30,19 @@ def add(
         list[str] | None, typer.Option(help="A command that must succeed before a merge; may be repeated.")
     ] = None,
     max_sessions: Annotated[int | None, typer.Option(min=1, help="How many sessions may run at once.")] = None,
+    base: Annotated[str | None, typer.Option(help="Where branches begin; where its HEAD is without it.")] = None,
+    setup: Annotated[
+        list[str] | None, typer.Option(help="A command that makes a new worktree ready; may be repeated.")
+    ] = None,
+    copy: Annotated[
+        list[str] | None, typer.Option(help="Files that git does not have, such as .env, to copy; may be repeated.")
+    ] = None,
+    link: Annotated[
+        list[str] | None, typer.Option(help="Such files and folders to link to instead; may be repeated.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="For its agents; may be repeated.")
+    ] = None,
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -39,6 +54,11 @@ def add(
         "forge": forge,
         "checks": check or None,
         "max_sessions": max_sessions,
+        "base": base,
+        "setup": setup or None,
+        "copy": copy or None,
+        "link": link or None,
+        "options": options(option or []) or None,
     }
     body = {key: value for key, value in wanted.items() if value is not None}
     made = client.connect(data).post(_ROUTE, body)

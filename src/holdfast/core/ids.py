@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import uuid
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no i, l, o, u, so that ids survive being read aloud
 
@@ -34,3 +35,8 @@ def new_secret(prefix: str) -> str:
 def fraction() -> float:
     """A number from 0 up to 1, to spread out things that would otherwise happen at the same moment."""
     return secrets.randbits(53) / (1 << 53)
+
+
+def new_uuid() -> str:
+    """A random UUID, for those outside who want one."""
+    return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from holdfast.core.access.tokens import Tokens
     from holdfast.core.changes.declare import Watched
     from holdfast.core.clock import Clock
+    from holdfast.core.lifecycle import Service
     from holdfast.core.propagation.backfill import Backfill
     from holdfast.core.propagation.kinds import Handler, Kind
     from holdfast.core.propagation.recurring import Recurring
     from holdfast.core.store.port import Store
     from holdfast.core.web.routes import Route
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Means:
-    """What the handlers of this process may use."""
+    """What the handlers, services and routes of this process may use."""
 
     store: Store
     clock: Clock
     #: The whole tree of settings; a pack reads its own section of it.
     settings: Any
     packs: tuple[Pack, ...]
+    #: Where this daemon is reached from this machine, and who may talk to it.
+    url: str = ""
+    tokens: Tokens | None = None
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def one(self, make: Callable[[Means], T]) -> T:
+        """What this makes of these means, made once: what a pack's handlers, services and routes share."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,8 @@ class Pack:
     kinds: tuple[Kind[Any], ...] = ()
     #: Makes the handlers of those kinds in a process that does them.
     handlers: Callable[[Means], Mapping[Kind[Any], Handler]] | None = None
+    #: What runs beside them there, in the order of starting.
+    services: Callable[[Means], Sequence[Service]] | None = None
     #: What is done again and again, once in every window of time.
     recurring: tuple[Recurring, ...] = ()
     #: What is brought up to date in the background, a chunk at a time, instead of by a long migration.

@@ -15,6 +15,7 @@ from holdfast.core.web.routes import Access, Call, Reply, Route
 from holdfast.core.web.shapes import END, PLAIN, PageQuery, answer, encode, page
 from holdfast.core.web.words import spelled
 from holdfast.core.web.writes import Written, write
+from holdfast.fleet.agents.registry import AGENTS, agent
 from holdfast.fleet.repository import look_at
 
 SQL = load("holdfast.fleet", "projects.sql")
@@ -25,17 +26,54 @@ _ID = spelled(
     r"^[a-z0-9][a-z0-9-]{0,39}" + END,
     "1 to 40 lower-case letters, digits and hyphens, the first of them no hyphen",
 )
+#: How many sessions are named when a project cannot be removed.
+_NAMED = 5
 _CREATED = 201
 _NO_CONTENT = 204
 
 Id = Annotated[str, Meta(pattern=_ID)]
-Agent = Annotated[str, Meta(pattern=_ID, description="The agent that works on it unless told otherwise.")]
+#: The document names the agents that there are; who asks for another one is told the nearest.
+Agent = Annotated[
+    str,
+    Meta(
+        pattern=_ID,
+        description="The agent that works on it unless told otherwise.",
+        extra_json_schema={"enum": sorted(AGENTS)},
+    ),
+]
 Forge = Literal["local", "github"]
 Checks = Annotated[
     list[Annotated[str, Meta(min_length=1, max_length=2_000, pattern=PLAIN)]],
     Meta(max_length=20, description="Commands that must succeed before a merge."),
 ]
 Sessions = Annotated[int, Meta(ge=1, le=1_000, description="How many sessions may run at once.")]
+Base = Annotated[
+    str,
+    Meta(min_length=1, max_length=250, pattern=PLAIN, description="Where branches begin; where HEAD is without it."),
+]
+Setup = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=2_000, pattern=PLAIN)]],
+    Meta(max_length=20, description="Commands that make a new worktree ready, in order."),
+]
+_PATH = spelled(
+    r"^(?!/)(?!(.*/)?\.\.(/|$))[^\x00-\x1f\x7f-\x9f]+" + END,
+    "a path from the top of the repository, without '..'",
+)
+Paths = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=1_000, pattern=_PATH)]],
+    Meta(max_length=100, description="Files that git does not have, such as .env; patterns such as *.local work."),
+]
+_NO_NUL = spelled(r"^[^\x00]*" + END, "text without NUL")
+OptionText = Annotated[str, Meta(max_length=100_000, pattern=_NO_NUL)]
+Options = Annotated[
+    dict[
+        Annotated[str, Meta(min_length=1, max_length=100, pattern=PLAIN)],
+        OptionText | int | float | bool | list[OptionText] | None,
+    ],
+    Meta(max_length=50, description="What its agents are given, such as a model."),
+]
+#: The columns that hold JSON.
+_JSON = ("checks", "setup", "copy", "link", "options")
 
 
 class ProjectBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,6 +85,11 @@ class ProjectBody(msgspec.Struct, forbid_unknown_fields=True):
     forge: Forge = "local"
     checks: Checks = []
     max_sessions: Sessions = USUAL_SESSIONS
+    base: Base | None = None
+    setup: Setup = []
+    copy: Paths = []
+    link: Paths = []
+    options: Options = {}
 
 
 class ProjectChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,6 +99,11 @@ class ProjectChange(msgspec.Struct, forbid_unknown_fields=True):
     forge: Forge | UnsetType = UNSET
     checks: Checks | UnsetType = UNSET
     max_sessions: Sessions | UnsetType = UNSET
+    base: Base | UnsetType | None = UNSET
+    setup: Setup | UnsetType = UNSET
+    copy: Paths | UnsetType = UNSET
+    link: Paths | UnsetType = UNSET
+    options: Options | UnsetType = UNSET
 
 
 class Project(msgspec.Struct):
@@ -68,6 +116,11 @@ class Project(msgspec.Struct):
     checks: list[str]
     max_sessions: int
     created_at: str
+    base: str | None
+    setup: list[str]
+    copy: list[str]
+    link: list[str]
+    options: dict[str, Any]
 
 
 class ProjectPage(msgspec.Struct):
@@ -79,7 +132,13 @@ class ProjectPage(msgspec.Struct):
 
 def shown(row: Row) -> Row:
     """A row as the API shows it: what is JSON in the store is JSON there, not a string."""
-    return row | {"checks": msgspec.Raw(row["checks"].encode())}
+    return row | {name: msgspec.Raw(row[name].encode()) for name in _JSON}
+
+
+def _known_agent(name: str | UnsetType | None) -> None:
+    """Refuse an agent that nobody has declared; who is asked knows the nearest one."""
+    if isinstance(name, str):
+        agent(name)
 
 
 def _named(reader: Reader, project: str) -> Row:
@@ -108,6 +167,7 @@ async def show_project(call: Call) -> Reply:
 async def add_project(call: Call) -> Reply:
     """Register a repository."""
     body: ProjectBody = call.body
+    _known_agent(body.agent)
     repository = await asyncio.to_thread(look_at, body.path)
     project = body.id or repository.id
     if not project:
@@ -121,19 +181,18 @@ async def add_project(call: Call) -> Reply:
 
     def work(unit: Unit) -> Written:
         _refuse_twice(unit, project, repository.path)
-        row: Row = {
-            "id": project,
-            "path": repository.path,
-            "agent": body.agent,
-            "forge": body.forge,
-            "checks": encode(body.checks).decode(),
-            "max_sessions": body.max_sessions,
-        }
-        unit.run(SQL.add, **row, at=unit.at)
-        reply = answer(shown(row | {"created_at": unit.at}), _CREATED)
+        given = {name: getattr(body, name) for name in ProjectChange.__struct_fields__}
+        row: Row = {"id": project, "path": repository.path, **_written(given), "created_at": unit.at}
+        unit.run(SQL.add, **row)
+        reply = answer(shown(row), _CREATED)
         return Written(reply, project, {"path": repository.path})
 
     return await write(call, ADDED, work)
+
+
+def _written(given: dict[str, Any]) -> Row:
+    """Values as their columns hold them."""
+    return {name: encode(value).decode() if name in _JSON else value for name, value in given.items()}
 
 
 def _refuse_twice(unit: Unit, project: str, path: str) -> None:
@@ -150,11 +209,8 @@ def _refuse_twice(unit: Unit, project: str, path: str) -> None:
 async def change_project(call: Call) -> Reply:
     """Change what was given; the rest stays."""
     body: ProjectChange = call.body
-    given: dict[str, Any] = {
-        name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not UNSET
-    }
-    if "checks" in given:
-        given["checks"] = encode(given["checks"]).decode()
+    _known_agent(body.agent)
+    given = _written({name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not UNSET})
 
     def work(unit: Unit) -> Written:
         before = _named(unit, call.path["id"])
@@ -167,11 +223,25 @@ async def change_project(call: Call) -> Reply:
     return await write(call, CHANGED, work)
 
 
+def _refuse_in_use(unit: Unit, project: str) -> None:
+    """A project is kept while a session of it lives or waits, or has a worktree that may hold work."""
+    rows = unit.all(SQL.in_use, project=project, limit=_NAMED + 1)
+    if not rows:
+        return
+    names = ", ".join(row["id"] for row in rows[:_NAMED]) + (", ..." if len(rows) > _NAMED else "")
+    message = (
+        f"Project {project!r} has sessions that live, wait, or have a worktree: {names}. "
+        "End them with `holdfast kill`, then `holdfast cleanup` keeps their work and removes the worktrees."
+    )
+    raise Conflict(message, sessions=[row["id"] for row in rows[:_NAMED]])
+
+
 async def remove_project(call: Call) -> Reply:
     """Forget a project; its repository is left as it is."""
 
     def work(unit: Unit) -> Written:
         row = _named(unit, call.path["id"])
+        _refuse_in_use(unit, row["id"])
         unit.run(SQL.remove, id=row["id"])
         return Written(Reply(b"", _NO_CONTENT), row["id"], {"path": row["path"]})
 
@@ -230,6 +300,6 @@ ROUTES = (
         audit=REMOVED,
         summary="Forget a repository; it is left as it is",
         status=_NO_CONTENT,
-        errors=(NotFound, MissingReference),
+        errors=(NotFound, Conflict, MissingReference),
     ),
 )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.core.errors import Invalid, Unavailable
-from holdfast.core.redact import plain, redact
+from holdfast.core.errors import Invalid
+from holdfast.fleet.workspaces.git import Git
 
 _GIT_SECONDS = 10
-_LONGEST_SAID = 300
 _LONGEST_NAME = 300
 _LONGEST_ID = 40
 _NOT_IN_ID = re.compile(r"[^a-z0-9]+")
@@ -61,24 +58,5 @@ def look_at(path: str) -> Repository:
 
 
 def _git(path: str, *words: str) -> tuple[int, str, str]:
-    # What was set for a git that called us (a hook, an alias) must not point this one at another repository.
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    env |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed words, and the path is an argument of its own
-            ["git", "-C", path, *words],  # noqa: S607 - the git that the person uses
-            env=env,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_GIT_SECONDS,
-            check=False,
-        )
-    except FileNotFoundError:
-        message = "git is not installed, so repositories cannot be looked at. See: holdfast doctor"
-        raise Unavailable(message) from None
-    except (subprocess.TimeoutExpired, ValueError, OSError) as error:
-        message = f"git could not look at {path!r}: {type(error).__name__}. Check the disk it is on."
-        raise Unavailable(message) from None
-    out = os.fsdecode(done.stdout).removesuffix("\n")
-    said = redact(plain(done.stderr.decode("utf-8", "replace").strip().split("\n")[0]), limit=_LONGEST_SAID)
-    return done.returncode, out, said
+    answer = Git(Path(path), seconds=_GIT_SECONDS).ask(*words)
+    return answer.status, answer.text, answer.said

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from holdfast.core.changes.hub import Hub
     from holdfast.core.clock import Clock
     from holdfast.core.health.readiness import Readiness
+    from holdfast.core.pack import Means
     from holdfast.core.propagation.runner import Runner
     from holdfast.core.store.port import Store
 
@@ -81,12 +82,10 @@ class Propagating:
 class Deps:
     """What handlers may use."""
 
-    store: Store
+    means: Means
     feed: Feed
     hub: Hub
-    settings: WebSettings
     tokens: Tokens
-    clock: Clock
     readiness: Readiness
     started_at: str = ""
     propagations: Propagating = field(default_factory=Propagating)
@@ -100,3 +99,19 @@ class Deps:
         self.started_at = self.started_at or self.clock.stamp()
         self.tickets = Tickets(self.tokens, self.clock, self.settings.access.ticket_seconds)
         self.keeper = Keeper(self.clock)
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.means.store
+
+    @property
+    def clock(self) -> Clock:
+        """The clock."""
+        return self.means.clock
+
+    @property
+    def settings(self) -> WebSettings:
+        """The settings, as far as the web layer reads them."""
+        settings: WebSettings = self.means.settings
+        return settings

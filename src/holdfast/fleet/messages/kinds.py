@@ -1,0 +1,41 @@
+"""The kind of effect that brings a message to its agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast.core.propagation.kinds import Buried, Kind, Timeouts
+from holdfast.core.propagation.schedule import INTERACTIVE
+
+if TYPE_CHECKING:
+    from holdfast.core.store.port import Unit
+
+
+class Saying(msgspec.Struct, frozen=True):
+    """A message that is to reach its agent."""
+
+    message: int
+    session: str
+
+
+def _buried(unit: Unit, row: Buried) -> None:
+    from holdfast.fleet.messages import rows  # noqa: PLC0415 - it owes effects of this kind
+
+    if row.payload is None:
+        return  # of a version that this one cannot read: which message it was is not known
+    rows.gave_up(unit, row.payload.message, f"its delivery was given up ({row.reason}): {row.error or 'no outcome'}")
+
+
+# A runtime or a store that does not answer makes it wait, which is no failure: what fails is a bug, and soon over.
+MESSAGE: Kind[Saying] = Kind(
+    name="fleet.message",
+    doc="Types a message to an agent, submits it, and finds out whether the agent has it.",
+    payload=Saying,
+    schedule=INTERACTIVE,
+    lane=lambda saying: saying.session,
+    concurrency=16,
+    timeouts=Timeouts(call=20, item=28, lease=38),  # a large text goes as fast as the agent reads it
+    buried=_buried,
+)

@@ -1,0 +1,1 @@
+"""Where agents run: one port, and what stands behind it."""

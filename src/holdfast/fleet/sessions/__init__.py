@@ -1,0 +1,1 @@
+"""Sessions: their facts, who may change them, and what they are shown as."""

@@ -1,0 +1,94 @@
+"""Sessions as the API shows them: read in one view of the store, derived when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from holdfast.fleet.sessions import admission, door, rows
+from holdfast.fleet.sessions import explain as explanation
+from holdfast.fleet.sessions.facts import Facts
+from holdfast.fleet.sessions.status import shown
+
+if TYPE_CHECKING:
+    from holdfast.core.store.port import Reader, Row
+    from holdfast.fleet.sessions.admission import Caps
+
+SQL = rows.SQL
+_PLAIN = (
+    "id",
+    "project",
+    "agent",
+    "kind",
+    "title",
+    "state",
+    "reason",
+    "launch",
+    "agent_session_id",
+    "branch",
+    "base",
+    "workspace",
+    "runtime",
+    "host",
+    "saga",
+    "wanted",
+    "rejected",
+    "lost",
+    "created_at",
+    "alive_since",
+    "ended_at",
+    "state_at",
+)
+
+
+def session(reader: Reader, session_id: str, now: str, caps: Caps | None = None) -> dict[str, Any]:
+    """One session; `caps` tell why it waits, if it does."""
+    row, facts = door.need(reader, session_id)
+    return _shown(row, facts, now, admission.reasons(reader, caps))
+
+
+def sessions(
+    reader: Reader, after: str, limit: int, project: str | None, now: str, caps: Caps | None = None
+) -> list[dict[str, Any]]:
+    """Sessions by id."""
+    queued = admission.reasons(reader, caps)
+    found = reader.all(SQL.page, after=after, limit=limit, project=project)
+    episodes = {row["session"]: row for row in reader.all(SQL.open_episodes)}
+    return [_shown(row, rows.facts_of(row, episodes.get(row["id"])), now, queued) for row in found]
+
+
+def explain(reader: Reader, session_id: str, now: str) -> dict[str, Any]:
+    """How the status of one session came about, as JSON and in lines."""
+    row, facts = door.need(reader, session_id)
+    explained = explanation.explain(facts, now, queued=_is_queued(row))
+    return {**msgspec.to_builtins(explained), "lines": explained.lines()}
+
+
+def _is_queued(row: Row) -> bool:
+    return row["wanted"] == "spawn" and row["admitted_at"] is None
+
+
+def _shown(row: Row, facts: Facts, now: str, queued: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+    place, why = queued.get(row["id"], (None, None))
+    derived = shown(facts, now, queued=_is_queued(row))
+    episode = facts.quarantine
+    return {name: row[name] for name in _PLAIN} | {
+        "status": derived.status,
+        "status_by": derived.axis,
+        "is_alive": facts.alive_since is not None,
+        "evidence": facts.evidence,
+        "activity": None if facts.activity is None else msgspec.to_builtins(facts.activity),
+        "queue_position": place,
+        "queue_reason": why,
+        "quarantine": None
+        if episode is None
+        else {
+            "attempts": episode.attempts,
+            "started_at": episode.started_at,
+            "evidence_hash": episode.evidence_hash,
+            "escalated_at": episode.escalated_at,
+        },
+        "pulls": [],
+    }
