@@ -86,6 +86,18 @@ def origins() -> Iterator[Callable[[], Story]]:
             yield shows
         yield lambda speaks=speaks: _ended(speaks, "manually_killed")
         yield lambda settled=settled: _done(settled())
+    yield lambda: _showing(rested=False)
+    yield lambda: _showing(rested=True)
+
+
+def _showing(*, rested: bool) -> Story:
+    """An agent without hooks: its terminal has shown something, and maybe nothing more for a while."""
+    story = living(None, speaks="output")
+    story.look(60, output_at=story.now)
+    if rested:
+        story.looks(3, every=60)
+    assert story.state == ("idle" if rested else "working")
+    return story
 
 
 def _ended(speaks: str, reason: Reason) -> Story:

@@ -74,6 +74,8 @@ class Input:
     dialog: re.Pattern[str] | None = None
     #: What the box shows in place of a long text that was pasted, such as `[Pasted text #1 +20 lines]`.
     pasted: re.Pattern[str] | None = None
+    #: Seconds between a paste and Enter: sooner, the agent takes Enter for a part of the paste.
+    settle: float = 0.0
     #: Whether it takes messages at all while it works (it queues them itself).
     while_working: bool = True
 

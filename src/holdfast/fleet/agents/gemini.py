@@ -111,5 +111,6 @@ GEMINI = Agent(
         ready=re.compile(r"^ [>*!] "),
         dialog=re.compile(r"^│ ● \d+\. |^│ Enter to select|^ ?● \d+\. "),
         pasted=re.compile(r"\[Pasted Text: \d+ (lines|chars)\]"),
+        settle=0.2,  # it takes an Enter within 40 ms for a line break
     ),
 )

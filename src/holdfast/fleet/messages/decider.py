@@ -288,7 +288,7 @@ def _by_screen(scene: Scene, typing: Typing, screen: Screen) -> Step:
     if evidence.holds(screen, scene.message.text, scene.dialect, whole=typing.written):
         # Where nobody knows whether Enter was pressed, it may be on its way.
         pressed = scene.message.presses or (0 if scene.sure == "unpressed" else 1)
-        return _not_submitted(pressed, waited)
+        return _not_submitted(pressed, waited, scene.dialect.settle)
     if scene.sure == "unpressed":
         return Press() if waited >= ECHO_SECONDS else Rest("its terminal has not shown it yet", 0.05)
     if scene.listener.speaks == "output" and _seen_in_output(scene, typing):
@@ -296,10 +296,10 @@ def _by_screen(scene: Scene, typing: Typing, screen: Screen) -> Step:
     return _bounded(scene, typing, "nothing says that the agent has it")
 
 
-def _not_submitted(presses: int, waited: float) -> Step:
+def _not_submitted(presses: int, waited: float, settle: float) -> Step:
     """It stands in the input box, so it was not submitted: the only time when a key is pressed again."""
     if presses < len(PRESS_AFTER):
-        left = PRESS_AFTER[presses] - waited
+        left = max(PRESS_AFTER[presses], settle) - waited
         return Press() if left <= 0 else Rest("it stands in the input box", left)
     if waited < 2 * PRESS_AFTER[-1]:
         return Rest("it stands in the input box", 1)

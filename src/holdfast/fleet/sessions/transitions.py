@@ -78,7 +78,7 @@ TABLE: tuple[Transition, ...] = (
         ("agent_process_exited", "runtime_lost"),
     ),
     Transition(
-        ("working", "idle", *QUARANTINED),
+        ("idle", *QUARANTINED),
         "done",
         "probe",
         "Its agent had said that it is done, all that it owed was settled, and its process exited with 0.",
