@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,9 +72,10 @@ def socket_folder(home: Path, store: str) -> Path:
         folder = Path(f"/tmp/holdfast-{os.geteuid()}") / store[:8]  # noqa: S108 - made private and checked below
     _private(folder)
     home.mkdir(parents=True, exist_ok=True, mode=_PRIVATE)
-    new = noted.with_name("sockets.new")
-    new.write_text(f"{folder}\n", "utf-8")
-    new.replace(noted)
+    # Several may come at once, each with a file of its own; the last name that is given is as good as the first.
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=home, prefix="sockets.", delete=False) as new:
+        new.write(f"{folder}\n")
+    Path(new.name).replace(noted)
     return folder
 
 
