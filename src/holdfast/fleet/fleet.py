@@ -34,11 +34,8 @@ if TYPE_CHECKING:
     from holdfast.core.pack import Means
     from holdfast.core.store.port import Row
 
-#: Seconds that an agent has to end by itself when it is asked to.
-GRACE_SECONDS = 5.0
 #: What must be free on the disk of the data folder before a worktree is made.
 _DISK_BYTES = 200 * 1024 * 1024
-_TIDY_BYTES = 256 * 1024
 
 
 class Fleet:

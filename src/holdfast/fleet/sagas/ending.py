@@ -18,6 +18,7 @@ from holdfast.fleet.sagas.undoing import end_token, remove_workspace
 from holdfast.fleet.sessions import door
 from holdfast.fleet.sessions.facts import Killed
 from holdfast.fleet.sessions.rows import SQL
+from holdfast.fleet.sessions.transitions import TERMINAL
 
 if TYPE_CHECKING:
     from holdfast.core.propagation.job import Job
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 PROCESSES_ENDED = faults.point("kill.processes-ended", "the agent's processes are gone, its place is not yet")
 PLACE_FORGOTTEN = faults.point("kill.place-forgotten", "nothing of the agent is left, no row says so yet")
 
-_OVER = ("terminated", "done")
 #: An end that cannot be brought about yet is tried again for as long as it takes; its row says why.
 _AGAIN_SECONDS = 3.0
 #: What is kept of the recorded output of a session that was cleaned up.
@@ -82,7 +82,7 @@ class EndingSagas:
         for launch in unfinished:
             failing.end_launch(unit, ending.session, launch["number"], ending.why)
         evidence: Mapping[str, Any] = {"why": ending.why, "launches": [each["number"] for each in unfinished]}
-        lives = row is not None and row["state"] not in _OVER
+        lives = row is not None and row["state"] not in TERMINAL
         if row is not None and lives and ending.reason is not None and row["launch"] <= ending.launch:
             door.observe(unit, ending.session, Killed(row["launch"], ending.reason, evidence))
             failing.give_place_back(unit, ending.session)
@@ -103,7 +103,7 @@ class EndingSagas:
             return begun
         session, project, launches = begun
         hand = Hand(job, "cleanup", wanted, session["launch"])
-        if session["state"] not in _OVER:
+        if session["state"] not in TERMINAL:
             return Cancel("the session lives", then=hand.let_go)
         if session["workspace"] is None:
             return Done(then=hand.let_go)

@@ -11,11 +11,10 @@ from holdfast.fleet.sessions import door
 from holdfast.fleet.sessions.admission import Caps, admit
 from holdfast.fleet.sessions.facts import Killed
 from holdfast.fleet.sessions.rows import SQL
+from holdfast.fleet.sessions.transitions import TERMINAL
 
 if TYPE_CHECKING:
     from holdfast.core.store.port import Row, Unit
-
-_OVER = ("terminated", "done")
 
 
 def _row(unit: Unit, session: str) -> Row:
@@ -25,7 +24,7 @@ def _row(unit: Unit, session: str) -> Row:
 def ask_kill(unit: Unit, session: str, by: str) -> Row:
     """Ask for the end of a session; of one that waits in the queue it is the end at once."""
     row = _row(unit, session)
-    if row["state"] in _OVER:
+    if row["state"] in TERMINAL:
         if row["wanted"] is None:
             message = f"Session {session} has ended already ({row['reason'] or row['state']})."
             raise Conflict(message)
@@ -63,7 +62,7 @@ def _begun(unit: Unit, row: Row) -> int:
 def ask_restore(unit: Unit, session: str, caps: Caps) -> Row:
     """Put an ended session into the queue again; it starts at once if there is room."""
     row = _row(unit, session)
-    if row["state"] not in _OVER:
+    if row["state"] not in TERMINAL:
         message = f"Session {session} has not ended: it is {row['state']}. There is nothing to restore."
         raise Conflict(message)
     if row["wanted"] is not None:
@@ -97,7 +96,7 @@ def ask_cleanup(unit: Unit, session: str | None, host: str) -> list[str]:
         found = [row["id"] for row in unit.all(SQL.remove_workspaces_of, host=host, project=None)]
     else:
         row = _row(unit, session)
-        if row["state"] not in _OVER or row["wanted"] is not None:
+        if row["state"] not in TERMINAL or row["wanted"] is not None:
             message = (
                 f"Session {session} is {row['state']}: only what has ended is cleaned up. End it first: holdfast kill"
             )

@@ -77,10 +77,6 @@ INSERT INTO signals (session, launch, seq, kind, event, detail, source, taken, a
 VALUES (:session, :launch, :seq, :kind, :event, :detail, :source, :taken, :at)
 ON CONFLICT (session, launch, seq) DO NOTHING
 
--- name: signals_after
-SELECT launch, seq, kind, event, detail, source, taken, at FROM signals
-WHERE session = :session AND launch = :launch AND seq > :seq ORDER BY seq
-
 -- name: prune_signals
 DELETE FROM signals WHERE session = :session AND at <= (
     SELECT at FROM signals WHERE session = :session ORDER BY at DESC LIMIT 1 OFFSET :keep
@@ -142,12 +138,6 @@ UPDATE launches SET token = :token WHERE session = :session AND number = :number
 -- name: launch_alive
 UPDATE launches SET handle = :handle, alive_at = :at WHERE session = :session AND number = :number
 
--- name: launch_handle
-UPDATE launches SET handle = :handle WHERE session = :session AND number = :number
-
--- name: unfinished_launches
-SELECT l.session, l.number, l.token FROM launches l WHERE l.ended_at IS NULL AND l.token IS NOT NULL ORDER BY l.session
-
 -- name: add_step
 INSERT INTO saga_steps (session, launch, saga, step, detail, at) VALUES (:session, :launch, :saga, :step, :detail, :at)
 ON CONFLICT (session, launch, saga, step) DO UPDATE SET detail = :detail, at = :at
@@ -161,13 +151,6 @@ WHERE host = :host AND workspace IS NOT NULL AND state IN ('terminated', 'done')
     AND (CAST(:project AS TEXT) IS NULL OR project = :project)
 ORDER BY id
 
--- name: in_hand
-SELECT id, saga, saga_row FROM sessions WHERE host = :host AND saga IS NOT NULL ORDER BY id
-
--- name: of_project
-SELECT count(*) AS sessions FROM sessions
-WHERE project = :project AND (state NOT IN ('terminated', 'done') OR workspace IS NOT NULL)
-
 -- name: begin_incident
 INSERT INTO incidents (host, runtime, cause, detail, sessions, started_at)
 VALUES (:host, :runtime, :cause, :detail, :sessions, :at)
@@ -179,9 +162,6 @@ SELECT id FROM incidents WHERE host = :host AND runtime = :runtime AND cause = :
 
 -- name: end_incident
 UPDATE incidents SET ended_at = :at WHERE id = :id
-
--- name: open_incidents
-SELECT id, host, runtime, cause, detail, sessions, started_at FROM incidents WHERE host = :host AND ended_at IS NULL
 
 -- name: host
 SELECT host, boot, seen_at, rebooted_at FROM hosts WHERE host = :host

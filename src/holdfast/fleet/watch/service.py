@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _HURRIED_SECONDS = 0.25
 #: Seconds to wait for a store that cannot answer.
 _PAUSE = 2.0
-#: What is written to a recording between two looks at its size.
 _log = logs.get("fleet")
 
 
