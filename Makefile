@@ -9,7 +9,7 @@ WORKERS ?= 2
 .PHONY: help run stop test test-agents check format docs lock bench crash mutants clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 run: ## install what is needed, start the daemon on demo data of its own, say what to type next
 	@$(PYTHON) tools/bootstrap.py run

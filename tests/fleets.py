@@ -7,6 +7,7 @@ import json
 import os
 import re
 import select
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -23,6 +24,7 @@ import pytest
 from daemons import PATIENCE, Answer, Daemon
 from holdfast.core.store.prepare import DATABASE
 from holdfast.fleet import processes
+from holdfast.fleet.processes import Identity
 from holdfast.fleet.runtimes.port import Handle
 
 GIT = {
@@ -230,7 +232,7 @@ class Fleet:
 
     # --- what is outside ---------------------------------------------------------------------------------------
 
-    def processes(self, session: str | None = None) -> list[processes.Identity]:
+    def processes(self, session: str | None = None) -> list[Identity]:
         """Every process that bears the mark of this store, or of one of its sessions."""
         marks = {"HOLDFAST_STORE": self.store} | ({"HOLDFAST_SESSION": session} if session else {})
         return processes.owned(None, marks)
@@ -258,10 +260,20 @@ class Fleet:
         return next((each for each in found if each.exists()), found[-1])
 
     def _cmdlines(self) -> Iterator[str]:
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                with suppress(OSError):
-                    yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        for _, words in _running():
+            yield b" ".join(words).decode("utf-8", "replace")
+
+    def tmux_processes(self) -> list[Identity]:
+        """Every tmux that was started for this store, by the socket that it was given: servers, also such as hang, have
+        lost their socket, or were started by a daemon that died before it could note them; and their clients."""
+        ours = [[b"-S", os.fsencode(folder / "tmux")] for folder in self._socket_folders()]
+        found = (processes.identify(pid) for pid, words in _running() if words[1:3] in ours)
+        return [each for each in found if each is not None]
+
+    def _socket_folders(self) -> list[Path]:
+        """The folders for sockets that daemons have noted here."""
+        noted = (path.read_text("utf-8").strip() for path in self.daemon.data.glob("runtimes/*/sockets"))
+        return [Path(each) for each in dict.fromkeys(noted) if each]
 
     def worktrees(self) -> set[str]:
         """The paths of git's worktrees beside the person's own checkout."""
@@ -274,14 +286,26 @@ class Fleet:
         return set(git(self.repository, "for-each-ref", "--format=%(refname:short)", "refs/heads/holdfast").split())
 
     def close(self) -> None:
-        """End the daemon and everything that it has started, by identity."""
-        self.daemon.close()
-        if not self._store:
-            return
-        processes.end(self.processes, 0.5)
-        if self.runtime == "tmux":
-            words = ["tmux", "-S", str(self.tmux_socket()), "kill-server"]
-            subprocess.run(words, capture_output=True, check=False, timeout=10)
+        """End the daemon and everything that it has started, by identity, however far it came; and prove it."""
+        try:
+            self.daemon.close()
+        finally:
+            if not self._store:  # it was never asked
+                with suppress(apsw.Error, IndexError):
+                    self._store = self.rows("SELECT value FROM store_meta WHERE name = 'uuid'")[0]["value"]
+            agents = processes.end(self.processes, 0.5).stubborn if self._store else ()
+            stubborn = [*agents, *processes.end(self.tmux_processes, 0.5).stubborn]
+            for folder in self._socket_folders():
+                shutil.rmtree(folder, ignore_errors=True)
+        assert not stubborn, f"these would not end: {stubborn}"
+
+
+def _running() -> Iterator[tuple[int, list[bytes]]]:
+    """The pid and the command line of every process."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                yield int(folder.name), (folder / "cmdline").read_bytes().split(b"\0")
 
 
 def _brief(found: Any) -> str:

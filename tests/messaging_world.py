@@ -35,7 +35,9 @@ from messaging import ACT, PROJECT, add_session, begin_launch, is_alive
 
 POINTS = [name for name in faults.points() if name.startswith("message.")]
 #: What can happen between two steps.
-HAPPENINGS = ("crash", "dialog", "answer", "rest", "deaf", "swallow", "die", "hung", "later", "earlier", "slow")
+HAPPENINGS = (
+    "crash", "dialog", "answer", "leave", "allow", "rest", "deaf", "swallow", "die", "hung", "later", "earlier", "slow",
+)  # fmt: skip
 SET_RIGHT = query("set_right", sqlite="UPDATE propagations SET next_attempt_at = :now WHERE next_attempt_at > :now")
 _numbers = itertools.count(1)
 
@@ -80,6 +82,10 @@ class World:
         shown = f"[Pasted text: {len(self.box)} characters, {lines} lines]" if lines > 1 else self.box
         above = [f"» {text}" for text in self.consumed[-3:]]
         return Screen((*above, f"> {shown}"), len(above), 2 + len(shown))
+
+    async def reads_lines(self, handle: Handle) -> bool:
+        self._reach(handle)
+        return False
 
     async def paste(self, handle: Handle, text: str) -> None:
         self._reach(handle)
@@ -173,6 +179,16 @@ class World:
 
     def _answer(self) -> None:
         self.answer()
+
+    def _leave(self) -> None:
+        """A person presses Esc: the agent rests, and says nothing of that."""
+        if self.dialog:
+            self.dialog = self.working = False
+            self.read()
+
+    def _allow(self) -> None:
+        """A person answers, and the agent goes on without a word."""
+        self.dialog = False
 
     def _rest(self) -> None:
         self.rest()

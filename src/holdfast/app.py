@@ -7,13 +7,14 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import uvloop
 
-from holdfast.core import logs
+from holdfast.core import lanes, logs
 from holdfast.core.clock import SYSTEM, Clock
 from holdfast.core.errors import HoldfastError
 from holdfast.core.lifecycle import Part, Service, Supervisor, spawn
@@ -38,6 +39,8 @@ SWITCH_SECONDS = 0.0005
 
 #: How long a stop waits for requests under way. Work that takes longer is owed and done by the runner.
 ANSWER_SECONDS = 10.0
+#: How long threads are waited for in any case: most end as soon as nothing is asked of them any more.
+_LAST_SECONDS = 0.2
 
 _log = logs.get("app")
 
@@ -267,6 +270,8 @@ def serve(
         async def live() -> int:
             app = App(settings, lock, url=url, accept_loss=accept_loss)
             listener = server.Server(app.front, sock, tls=tls)
+            short = ThreadPoolExecutor(lanes.SHORT, thread_name_prefix="holdfast-short")
+            asyncio.get_running_loop().set_default_executor(short)
 
             def ready() -> None:
                 # What start-up made lives as long as the process: the collector need not look at it again.
@@ -282,6 +287,7 @@ def serve(
                 _leave(app.supervisor)
             finally:
                 await listener.stop()
+            _leave_threads(app.supervisor, short, status)
             return status
 
         gc.disable()  # start-up only makes; collecting meanwhile costs a tenth of it
@@ -301,7 +307,20 @@ def _leave(supervisor: Supervisor) -> None:
     for said in (*map(str, supervisor.deaths), *supervisor.overruns):
         sys.stderr.write(f"holdfast: {said}\n")
     if supervisor.overruns:
-        # It may hold a thread, for which the interpreter's own end would wait for ever. This is as safe as kill -9.
-        sys.stderr.flush()
-        sys.stdout.flush()
-        os._exit(1)
+        _exit(1)
+
+
+def _leave_threads(supervisor: Supervisor, short: ThreadPoolExecutor, status: int) -> None:
+    """Go, in the rest of the grace, though threads go on: everything is stopped, and nobody needs what they do."""
+    unended = lanes.unended(short, max(supervisor.grace, _LAST_SECONDS))
+    if unended:
+        _log.warning("threads are left behind", threads=unended)
+        _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    """Leave at once. The interpreter's own end would wait for every thread; this is as safe as kill -9."""
+    lanes.leave_behind()
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(status)

@@ -11,8 +11,9 @@ import pytest
 from holdfast.core import faults
 from holdfast.core.errors import Conflict, NotFound
 from holdfast.fleet.workspaces import capture as capturing
-from holdfast.fleet.workspaces import kept, removal, worktree
+from holdfast.fleet.workspaces import kept, looking, removal, worktree
 from holdfast.fleet.workspaces.capture import Captured, Doubt, capture
+from holdfast.fleet.workspaces.diff import diff
 from repositories import git, ordered, repository, state_of, tree_of
 from scenes import SCENES
 
@@ -240,6 +241,84 @@ def test_what_cannot_be_read_is_a_doubt(tmp_path: Path) -> None:
     doubt = capture(order)
     assert isinstance(doubt, Doubt)
     assert "git knows of no worktree" in doubt.reason
+
+
+@pytest.mark.guards(
+    "A fifo where git looks for a file of its own is a doubt at once, that names it; git is not asked.",
+    against="A clean-up that waits half an hour for somebody to write into a fifo, and then cannot say for what.",
+    breaks=("kept-asks-git-about-fifos",),
+)
+@pytest.mark.parametrize("where", [".gitignore", "src/.gitignore", "nest/.git/config", "nest/.git/HEAD", "git's own"])
+def test_a_fifo_in_the_place_of_gits_files_is_a_doubt_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(looking, "TREE_SECONDS", 10.0)  # where git is asked nevertheless
+    repo = repository(tmp_path / "repo")
+    order = ordered(repo, tmp_path / "data")
+    top = worktree.add(order).path
+    git(top, "init", "-q", "nest")
+    fifo = repo / ".git" / "worktrees" / "web-1" / "HEAD" if where == "git's own" else top / where
+    fifo.unlink(missing_ok=True)
+    os.mkfifo(fifo)
+
+    doubt = capture(order)
+
+    assert isinstance(doubt, Doubt)
+    assert str(fifo if where == "git's own" else where) in doubt.reason
+    assert "git would wait" in doubt.reason
+    if where != "git's own":
+        with pytest.raises(Conflict, match="git would wait"):
+            diff(top, order.commit, 1_000)
+    assert fifo.is_fifo()
+
+
+@pytest.mark.parametrize("name", [".gitattributes", "pipe", "build/.gitignore.old"])
+def test_a_fifo_that_no_capture_asks_git_about_is_kept(tmp_path: Path, name: str) -> None:
+    repo = repository(tmp_path / "repo")
+    order = ordered(repo, tmp_path / "data")
+    top = worktree.add(order).path
+    (top / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(top / name)
+    captured = capture(order, ignored=True)
+    assert isinstance(captured, Captured)
+    assert isinstance(removal.remove(order, captured), removal.Removed)
+    assert (kept.restore(order, captured.ref).path / name).is_fifo()
+
+
+@pytest.mark.guards(
+    "What a session has committed comes back though its worktree was clean and its branch was deleted afterwards.",
+    against="A clean-up that leaves the only hold on the work to a branch, which a person tidies away.",
+    breaks=("kept-relies-on-branches",),
+)
+@pytest.mark.parametrize("commits", [0, 2])
+def test_a_clean_worktree_outlives_its_branch(tmp_path: Path, commits: int) -> None:
+    repo = repository(tmp_path / "repo")
+    order = ordered(repo, tmp_path / "data")
+    top = worktree.add(order).path
+    for number in range(commits):
+        (top / "done.py").write_text(f"print({number})\n")
+        git(top, "add", "-A")
+        git(top, "commit", "-q", "-m", f"step {number}")
+    assert git(top, "status", "--porcelain", "--ignored") == ""
+    left = _outcome(top)
+
+    captured = capture(order)
+    assert isinstance(captured, Captured)
+    removed = removal.remove(order, captured)
+    assert isinstance(removed, removal.Removed)
+    assert bool(removed.branch) == bool(commits)
+    git(repo, "update-ref", "-d", f"refs/heads/{order.branch}")
+    if not commits:  # what the person's branch held is not there any more either
+        git(repo, "checkout", "-q", "--orphan", "afresh")
+        git(repo, "commit", "-q", "-m", "afresh")
+        git(repo, "branch", "-q", "-D", "main")
+    git(repo, "reflog", "expire", "--expire=now", "--all")
+    git(repo, "gc", "-q", "--prune=now")
+
+    restored = kept.restore(order, captured.ref)
+
+    assert _outcome(top) == left
+    assert (restored.branch, restored.why) == (order.branch, "")
 
 
 def test_kept_work_is_listed_and_forgotten(tmp_path: Path) -> None:

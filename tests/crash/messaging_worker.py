@@ -53,5 +53,5 @@ async def deliver(given: Given) -> None:
 
 if __name__ == "__main__":
     # A test does not wait as long as people do.
-    decider.CONFIRM_SECONDS, delivery._STAY = 2.0, 0.5
+    decider.CONFIRM_SECONDS, decider.LEFT_SECONDS, delivery._STAY = 2.0, 2.0, 0.5
     asyncio.run(deliver(msgspec.json.decode(sys.argv[1], type=Given)))

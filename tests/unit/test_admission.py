@@ -34,6 +34,12 @@ def test_a_project_that_is_full_lets_others_pass_and_keeps_its_own_order() -> No
     assert why_not(queue[0], room) == "project 'shop' runs 1 of its 1 sessions"
 
 
+def test_what_runs_on_other_hosts_counts_for_its_project_and_not_for_this_daemon() -> None:
+    room = Room(2, {"shop": 5, "site": 2}, {"shop": 1, "site": 2}, MUCH, elsewhere=2)
+    assert admitted(_queue("shop", "site", "shop"), room) == ["shop-1"]
+    assert why_not(Queued("site-3", "site"), room) == "project 'site' runs 2 of its 2 sessions"
+
+
 def test_a_full_daemon_lets_nobody_in() -> None:
     room = Room(2, {"shop": 5, "site": 5}, {"shop": 1, "site": 1}, MUCH)
     assert admitted(_queue("shop", "site"), room) == []

@@ -129,7 +129,24 @@ def test_what_never_lived_can_fail_and_be_killed(launch: int) -> None:
     assert (failed.evidence["step"], failed.evidence["error"]) == ("workspace", "no space left")
     killed = decide(fresh(), Killed(launch, "manually_killed"), START).facts
     assert (killed.state, killed.reason) == ("terminated", "manually_killed")
-    assert killed.evidence["proved"] == "nothing of it is left"
+    assert killed.evidence["proved"] == "nothing of it runs"
+
+
+@pytest.mark.guards(
+    "A spawn that has come to life cannot fail any more: what becomes of the session is told by looks.",
+    against="A saga that is given up after it has started the agent ends a session that lives.",
+    breaks=("sessions-fail-while-they-live",),
+)
+def test_what_has_come_to_life_cannot_fail_to() -> None:
+    story = living("working")
+    before = story.facts
+    assert story.tell(Failed(1, "spawn", "given up")).taken == "stale_launch"
+    assert story.facts == before
+
+
+def test_what_a_failed_spawn_could_not_take_back_is_in_its_evidence() -> None:
+    failed = decide(fresh(), Failed(1, "setup", "status 3", {"worktree": "/w", "stays": "busy"}), START).facts
+    assert (failed.evidence["worktree"], failed.evidence["stays"]) == ("/w", "busy")
 
 
 def test_a_spawn_that_fails_because_it_was_killed_is_killed() -> None:

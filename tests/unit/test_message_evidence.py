@@ -106,6 +106,18 @@ def test_short_texts_are_known_only_by_themselves_and_long_ones_also_when_cut_sh
     assert not evidence.is_submission(long, "x" + long[:200_000])
 
 
+@pytest.mark.guards(
+    "What an agent tells of a long text confirms it only where it has all of it, "
+    "or where its hook cut it and says of how much.",
+    against="An agent that was given the beginning of a text tells so, and the text is taken for delivered.",
+    breaks=("messages-take-a-part-for-the-whole",),
+)
+def test_a_part_of_a_text_that_was_submitted_is_not_the_text() -> None:
+    long = "".join(f"{n} " for n in range(100_000))
+    assert not evidence.is_submission(long, long[:4_095])
+    assert not evidence.is_submission(long, long[:200_000] + "…[cut: 300000 characters in all]")
+
+
 def test_recorded_output_shows_a_text_however_it_is_coloured_and_framed() -> None:
     output = "\x1b[2K\r\x1b[1m> fix\x1b[0m \x1b]0;title\x07it\r\n│ │\r\nworking".encode()
     assert evidence.has_echoed(output, "fix it")

@@ -239,7 +239,7 @@ def test_an_explanation_takes_a_fresh_look_and_a_clock_that_was_put_back() -> No
     assert "by a clock 2 hours ahead of now" in text
     assert "its process is gone, the end waits for the rest" in text
     story.facts = msgspec.structs.replace(story.facts, kill_asked_at=story.now)
-    assert "its end was asked for, a person" in "\n".join(explain(story.facts, story.now).lines())
+    assert "its end was asked for, through the API" in "\n".join(explain(story.facts, story.now).lines())
 
 
 @pytest.mark.parametrize(

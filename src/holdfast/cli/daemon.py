@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from holdfast import __version__
-from holdfast.cli import background, output, place
-from holdfast.cli.client import Client
+from holdfast.cli import background, notices, output, place
+from holdfast.cli.client import Client, connect
 from holdfast.cli.config import ConfigOption
 from holdfast.cli.failures import CommandError
 from holdfast.cli.place import DataOption, JsonOption
@@ -70,7 +70,7 @@ def up(  # noqa: PLR0913 - one parameter is one option
         _remember(folder, options)
         _announce(f"Holdfast {__version__} is up at {url} (pid {os.getpid()}, data {folder})")
 
-    tasks = [_demo(folder, settings.tls_cert)] if demo else []
+    tasks = [_tell_notices(folder, settings.tls_cert), *([_demo(folder, settings.tls_cert)] if demo else [])]
     raise typer.Exit(serve(settings, accept_loss=accept_loss, announce=announce, when_ready=tasks))
 
 
@@ -86,6 +86,14 @@ def _announce(text: str) -> None:
         output.say(text)
     except (CommandError, output.ReaderGoneError) as error:  # it serves; nobody needs to hear of it for that
         output.complain(f"holdfast: {error} {text}".replace("  ", " "))
+
+
+def _tell_notices(folder: Path, certificate: Path | None) -> Callable[[str], None]:
+    def tell(url: str) -> None:
+        for line in _noticed(folder, url, certificate):
+            _announce(line)
+
+    return tell
 
 
 def _demo(folder: Path, certificate: Path | None) -> Callable[[str], None]:
@@ -121,6 +129,16 @@ def restart(data: DataOption = None) -> None:
 
 def _say_started(folder: Path, started: background.Started) -> None:
     output.say(f"Holdfast {__version__} is up at {started.url} (pid {started.pid}), log in {folder / background.LOG}")
+    for line in _noticed(folder, started.url):
+        output.say(line)
+
+
+def _noticed(folder: Path, url: str, certificate: Path | None = None) -> list[str]:
+    """What people are told of, as the daemon that we have just started says; nothing where it does not."""
+    try:
+        return notices.lines(notices.still_open(Client(url, place.first_token(folder), certificate=certificate)))
+    except CommandError:
+        return []  # that it is up is worth knowing without
 
 
 def status(data: DataOption = None, json_: JsonOption = False) -> None:
@@ -135,16 +153,29 @@ def status(data: DataOption = None, json_: JsonOption = False) -> None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise client.stranger() from None
     found = place.holder(folder)
+    told = _asked(data)
     if json_:
         about = {"url": client.url, "pid": found.pid if found else None, "data": str(folder)}
-        output.as_json(about | {"started_at": found.started_at if found else None, "readiness": readiness})
+        output.as_json(
+            about | {"started_at": found.started_at if found else None, "readiness": readiness, "notices": told}
+        )
     else:
         running = f"pid {found.pid}, since {found.started_at}" if found else "on another machine or folder"
         output.facts([("overall", overall), ("url", client.url), ("daemon", running), ("data", folder)])
         output.table(rows, ("name", "status", "critical", "latency_ms", "last_ok_at", "last_error"), empty="No checks.")
+        for line in notices.lines(told):
+            output.say(line)
     if code != _READY:
         message = f"The daemon is not ready ({overall})."
         raise CommandError(message)
+
+
+def _asked(data: Path | None) -> list[dict[str, Any]] | None:
+    """The open notices; none where the daemon does not tell them, or to nobody without a token."""
+    try:
+        return notices.still_open(connect(data))
+    except CommandError:
+        return None
 
 
 def version(json_: JsonOption = False) -> None:

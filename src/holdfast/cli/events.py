@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli import output
+from holdfast.cli import output, watching
 from holdfast.cli.client import Client, connect
-from holdfast.cli.failures import CommandError, NotRunningError, RefusedError
 from holdfast.cli.place import DataOption, JsonOption
+from holdfast.cli.watching import Change
 
-Change = dict[str, Any]
-#: How often, and how many seconds apart, a stream that broke looks for the daemon: longer than a restart takes.
-_TRIES = 20
-_PAUSE = 0.5
-_STARTING = 503
 _ACT = "audit_created"
 FollowOption = Annotated[bool, typer.Option("-f", "--follow", help="Go on as changes happen.")]
 
@@ -41,7 +35,7 @@ def events(
 ) -> None:
     """Print the change log: what changed, by whom, why."""
     filters = {"scope": scope, "event": event}
-    changes = _follow(data, after, **filters) if follow else _past(connect(data), after or 0, **filters)
+    changes = watching.follow(data, after, **filters) if follow else _past(connect(data), after or 0, **filters)
     _print(changes, _line, json_=json_)
 
 
@@ -54,7 +48,7 @@ def audit(
     """Print who or what did what."""
     acts: Iterator[Change]
     if follow:  # the stream knows no actors
-        acts = (act for act in _follow(data, 0, event=_ACT) if actor in (None, act["actor"]))
+        acts = (act for act in watching.follow(data, 0, event=_ACT) if actor in (None, act["actor"]))
     else:
         acts = _past(connect(data), 0, event=_ACT) if actor is None else _past_of(connect(data), actor)
     _print(acts, _act_line, json_=json_)
@@ -82,42 +76,6 @@ def _past_of(client: Client, actor: str) -> Iterator[Change]:
         payload = {name: act[name] for name in ("kind", "subject", "detail")}
         about = {"scope": "system", "entity": "audit", "event": _ACT}
         yield {"seq": act["seq"], **about, "payload": payload, **{name: act[name] for name in ("actor", "cause", "at")}}
-
-
-def _follow(data: Path | None, after: int | None, **filters: str | None) -> Iterator[Change]:
-    """The stream, taken up again where it broke; a gap that cannot be closed is said aloud."""
-    from holdfast.core.clock import pause
-
-    if after is None:
-        # Now, written down: a stream that breaks before it has brought anything is taken up from there as well.
-        after = int(connect(data).get("/api/v1/changes", after=0, limit=1)["head"])
-    last: str | None = None
-    begun, tries = False, 0
-    while True:
-        try:
-            # After a restart the daemon may be at another address.
-            client = connect(data)
-            start = after if last is None else None
-            for event_id, event, text in client.stream("/api/v1/events", last_event_id=last, after=start, **filters):
-                last = event_id or last
-                if event == "reset":
-                    reason = json.loads(text).get("reason")
-                    output.complain(f"holdfast: changes were passed over ({reason}); going on from {event_id}")
-                    continue
-                yield json.loads(text)
-            tries = 0
-        except (NotRunningError, RefusedError) as error:
-            # Before anything was followed there is nothing to take up again.
-            tries = tries + 1 if begun else _TRIES
-            if tries >= _TRIES or not _may_pass(error):
-                raise
-        begun = True
-        pause(_PAUSE)
-
-
-def _may_pass(error: CommandError) -> bool:
-    """Whether a daemon on its way up or down would say this."""
-    return not isinstance(error, RefusedError) or error.http_status == _STARTING
 
 
 def _print(changes: Iterator[Change], line: Callable[[Change], str], *, json_: bool) -> None:

@@ -1,20 +1,61 @@
-"""Waits for changes and for time: follows the change log on a thread of its own, for commands that redraw or wait."""
+"""Follows the change log as it grows, over breaks and restarts; waits for it and for time on a thread of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.cli import client
-from holdfast.cli.events import Change, _follow
-from holdfast.cli.failures import CommandError
+from holdfast.cli import client, output
+from holdfast.cli.failures import CommandError, NotRunningError, RefusedError
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
+Change = dict[str, Any]
+#: How often, and how many seconds apart, a stream that broke looks for the daemon: longer than a restart takes.
+_TRIES = 20
+_PAUSE = 0.5
+_STARTING = 503
 #: What is only told by the clock (that an agent was not heard of for so long) is looked for this often.
 LOOK_SECONDS = 5.0
+
+
+def follow(data: Path | None, after: int | None, **filters: str | None) -> Iterator[Change]:
+    """The stream, taken up again where it broke; a gap that cannot be closed is said aloud."""
+    from holdfast.core.clock import pause
+
+    if after is None:
+        # Now, written down: a stream that breaks before it has brought anything is taken up from there as well.
+        after = head(client.connect(data))
+    last: str | None = None
+    begun, tries = False, 0
+    while True:
+        try:
+            # After a restart the daemon may be at another address.
+            daemon = client.connect(data)
+            start = after if last is None else None
+            for event_id, event, text in daemon.stream("/api/v1/events", last_event_id=last, after=start, **filters):
+                last = event_id or last
+                if event == "reset":
+                    reason = json.loads(text).get("reason")
+                    output.complain(f"holdfast: changes were passed over ({reason}); going on from {event_id}")
+                    continue
+                yield json.loads(text)
+            tries = 0
+        except (NotRunningError, RefusedError) as error:
+            # Before anything was followed there is nothing to take up again.
+            tries = tries + 1 if begun else _TRIES
+            if tries >= _TRIES or not _may_pass(error):
+                raise
+        begun = True
+        pause(_PAUSE)
+
+
+def _may_pass(error: CommandError) -> bool:
+    """Whether a daemon on its way up or down would say this."""
+    return not isinstance(error, RefusedError) or error.http_status == _STARTING
 
 
 class Watch:
@@ -30,7 +71,7 @@ class Watch:
 
     def _run(self, data: Path | None, after: int, filters: dict[str, str | None]) -> None:
         try:
-            for change in _follow(data, after, **filters):
+            for change in follow(data, after, **filters):
                 self._changes.put(change)
         except CommandError as error:
             self._changes.put(error)

@@ -123,6 +123,7 @@ class Supervisor:
         self._running: list[Service] = []
         self._ending = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._deadline: float | None = None
         self.deaths: list[Death] = []
         #: What went wrong while stopping, in words.
         self.overruns: list[str] = []
@@ -131,6 +132,13 @@ class Supervisor:
     def ending(self) -> bool:
         """Whether an end was asked for."""
         return self._ending.is_set()
+
+    @property
+    def grace(self) -> float:
+        """Seconds that are left of the stop; none after a second signal."""
+        if self._deadline is None or self._hurried.is_set():
+            return 0.0
+        return max(0.0, self._deadline - asyncio.get_running_loop().time())
 
     def end(self, reason: str) -> None:
         """Ask for an orderly end; asking again ends it without waiting for anything."""
@@ -207,7 +215,7 @@ class Supervisor:
 
     async def _stop(self) -> None:
         """Stop in reverse within the grace; what does not make it is abandoned, which is as safe as kill -9."""
-        deadline = asyncio.get_running_loop().time() + self._stop_seconds
+        deadline = self._deadline = asyncio.get_running_loop().time() + self._stop_seconds
         while self._running:
             service = self._running.pop()
             stopping = spawn(self._stop_one(service), name=f"stop {service.name}", vital=False)

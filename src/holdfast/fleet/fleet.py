@@ -88,7 +88,7 @@ class Fleet:
     def caps(self) -> Caps:
         """What bounds the fleet now."""
         settings = self.means.settings.fleet
-        return Caps(settings.max_sessions, spare_memory_mb(settings.min_free_memory_mb))
+        return Caps(settings.max_sessions, self.host, spare_memory_mb(settings.min_free_memory_mb))
 
     def agent_environment(self, session: Row, launch: int, secret: str | None) -> dict[str, str]:
         """The environment of an agent: the person's own, without what is the daemon's, and what names the session."""
@@ -159,7 +159,7 @@ class Fleet:
                 f"The disk of {self.paths.data} has {free // 2**20} MB left, too little for a worktree. Make room."
             )
             raise Unavailable(message)
-        asked = asyncio.to_thread(worktree.base_of, repo, base), asyncio.to_thread(worktree.require_free, repo, branch)
+        asked = self.errands.ask(worktree.base_of, repo, base), self.errands.ask(worktree.require_free, repo, branch)
         found, taken = await asyncio.gather(*asked, return_exceptions=True)
         for answer in (found, taken):  # a repository that is not there is told before anything about its branches
             if isinstance(answer, BaseException):
@@ -205,7 +205,7 @@ class Fleet:
         if row["workspace"] is None:
             message = f"Session {session} has no worktree. Its kept work: holdfast kept ls"
             raise Conflict(message)
-        return await asyncio.to_thread(diff, Path(row["workspace"]), row["base_commit"], limit)
+        return await self.errands.ask(diff, Path(row["workspace"]), row["base_commit"], limit)
 
     async def kept_restore(self, ref: str, path: str | None) -> Restored:
         """Put kept work back, where a person wants it or in a folder of its own below the data folder."""
@@ -214,7 +214,7 @@ class Fleet:
             message = f"There is no kept work {ref[:200]!r}. `holdfast kept ls` lists it."
             raise NotFound(message)
         target = self.paths.restored(ref) if path is None else Path(path)
-        return await asyncio.to_thread(restore_at, Path(row["repository"]), ref, target)
+        return await self.errands.bring(restore_at, Path(row["repository"]), ref, target)
 
     async def usage(self, sessions: Iterable[str]) -> dict[str, Usage]:
         """Memory and processor time of the process trees of sessions that live."""
@@ -229,7 +229,8 @@ class Fleet:
         return {session: found[root] for session, root in roots.items() if root in found}
 
     async def close(self) -> None:
-        """Let go of the runtimes; what runs there goes on."""
+        """End what is being made, and let go of the runtimes; what runs there goes on."""
+        await self.errands.close()
         for runtime in self._runtimes.values():
             await runtime.close()
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import select
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from errno import EINVAL, ENOSYS, EPERM
@@ -143,17 +143,18 @@ def _table() -> dict[int, _Entry]:
 # --- who belongs to whom -----------------------------------------------------------------------------------------
 
 
-def owned(root: Identity | None, marks: Mapping[str, str]) -> list[Identity]:
+def owned(root: Identity | None, *marks: Mapping[str, str]) -> list[Identity]:
     """Every process of this user that belongs to a launch, whoever its parent is by now.
 
-    They are those of the session or group of `root`, those whose environment holds all the `marks` (daemons that left
-    both), and the descendants of any. Never this process or one that it descends from.
+    They are those of the session or group of `root`, those whose environment holds all of one of the `marks` (daemons
+    that left both), and the descendants of any. Never this process or one that it descends from. A process that has
+    left the session, the group and its parent, and has emptied its environment, is not found (`standing.py`).
     """
     table, boot = _table(), boot_id()
     spared = _lineage(table, os.getpid())
     if root is not None and (root.boot != boot or _taken(table, root)):
         root = None
-    wanted = {f"{name}={value}".encode() for name, value in marks.items()}
+    wanted = [{f"{name}={value}".encode() for name, value in each.items()} for each in marks if each]
     seeds = {
         pid
         for pid, entry in table.items()
@@ -173,13 +174,14 @@ def _beside(entry: _Entry, root: Identity) -> bool:
     return root.pid in {entry.pid, entry.session, entry.group} and entry.started >= root.started
 
 
-def _marked(pid: int, wanted: set[bytes]) -> bool:
+def _marked(pid: int, wanted: Sequence[set[bytes]]) -> bool:
     if not wanted:
         return False
     try:
-        return wanted <= set((_PROC / str(pid) / "environ").read_bytes().split(b"\0"))
+        found = set((_PROC / str(pid) / "environ").read_bytes().split(b"\0"))
     except OSError:
         return False
+    return any(each <= found for each in wanted)
 
 
 def mark(identity: Identity, name: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.core import lanes
 from holdfast.core.errors import StoreForeign, StoreFull, StoreLost, Unavailable
 from holdfast.core.propagation import redrive
 from holdfast.core.store.sql import load
@@ -81,6 +82,15 @@ async def check_effects(store: Store) -> None:
         raise Unavailable(message)
 
 
+async def check_threads() -> None:
+    """Nothing waits for a thread."""
+    full = [lane for lane in lanes.every() if lane.waiting]
+    if full:
+        told = ", ".join(f"all {lane.bound} of {lane.name!r}, for which {lane.waiting} wait" for lane in full)
+        message = f"Threads are busy: {told}. Look for a disk or a repository that does not answer; `holdfast jobs ls`."
+        raise Unavailable(message)
+
+
 def core_checks(store: Store, feed: Feed, writing: Writing, data: Path) -> tuple[Check, ...]:
     """The checks of the core."""
 
@@ -114,5 +124,11 @@ def core_checks(store: Store, feed: Feed, writing: Writing, data: Path) -> tuple
             "Effects happen; those of a store that was restored from a backup wait until somebody releases them.",
             critical=False,
             run=lambda: check_effects(store),
+        ),
+        Check(
+            "threads",
+            "Blocking work finds a thread; each kind has its own, so a full one delays nothing else.",
+            critical=False,
+            run=check_threads,
         ),
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from holdfast.core import lanes
 from holdfast.core.version import VERSION
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ def _oldest_due(readings: Readings) -> Iterable[Sample]:
 
 def _known(number: int | None) -> Iterable[Sample]:
     return () if number is None else (((), number),)
+
+
+def _threads(_: Readings) -> Iterable[Sample]:
+    for lane in lanes.every():
+        yield (lane.name, "running"), lane.running
+        yield (lane.name, "waiting"), lane.waiting
 
 
 #: Every family there is.
@@ -119,6 +126,13 @@ FAMILIES = (
         "counter",
         (),
         lambda readings: _known(readings.overflows),
+    ),
+    Family(
+        "holdfast_threads",
+        "Blocking work by kind: what has a thread, abandoned work too, and what waits for one.",
+        "gauge",
+        ("lane", "state"),
+        _threads,
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from itertools import chain, repeat
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +17,7 @@ from holdfast.core.propagation.claims import Claimed, Settled
 from holdfast.core.propagation.foreign import FactsRefusedError, Raised, described, told, try_once
 from holdfast.core.propagation.job import Job
 from holdfast.core.propagation.outcome import Done, Outcome
+from holdfast.core.propagation.schedule import store_pause
 from holdfast.core.propagation.verdict import Failure, Verdict, after_try, cut_off
 from holdfast.core.store.port import Act
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 STARTING = faults.point("propagation.starting", "a row is claimed, its handler has not been called")
 HAPPENED = faults.point("propagation.happened", "the handler has returned, nothing is written of it")
 
-#: Seconds between two tries of writing an outcome while the store cannot take it.
-_PAUSES = (0.01, 0.05, 0.2, 1.0, 5.0)
 #: After running past its time so often, the unit of an outcome with facts is refused.
 _TOO_LONG = 3
 _log = logs.get("propagation")
@@ -146,7 +145,7 @@ class Execution:
         """Commit a verdict with its facts; a store that cannot just now is asked until it can."""
         act = Act(f"propagation:{row.id}", f"propagation:{row.id}")
         in_doubt, too_long = False, 0
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+        for failures in count(1):
             try:
                 held = await self._store.unit(act, lambda unit: claims.settle_one(unit, row, verdict, then))
             except StoreClosed:
@@ -158,7 +157,7 @@ class Execution:
                 if too_long == _TOO_LONG:
                     raise
                 in_doubt = in_doubt or isinstance(error, StoreInDoubt)
-                await self._clock.sleep(pause)
+                await self._clock.sleep(store_pause(failures))
             else:
                 if not held and not in_doubt:
                     self.late += 1

@@ -113,6 +113,8 @@ class Kind(Limits, Generic[P]):
     held_after_restore: bool = True
     #: Facts that come with the death of a row, in the same unit of work.
     buried: Callable[[Unit, Buried], None] | None = None
+    #: Facts that come with a person's taking it back, in the same unit of work.
+    cancelled: Callable[[Unit, Buried], None] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be kept."""

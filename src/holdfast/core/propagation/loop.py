@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from holdfast.core import faults, logs
 from holdfast.core.errors import DuplicateRow, HoldfastError, StoreClosed, StoreInDoubt
 from holdfast.core.lifecycle import spawn
-from holdfast.core.propagation import claims
 from holdfast.core.propagation.claims import Claimed, Settled
 from holdfast.core.propagation.execution import Execution
 from holdfast.core.propagation.foreign import ConditionFailedError
 from holdfast.core.propagation.plan import Ask, Plan
+from holdfast.core.propagation.redrive import notice_release
+from holdfast.core.propagation.schedule import store_pause
 from holdfast.core.propagation.turns import Turn, Turns, batches
 from holdfast.core.propagation.under_way import Driver, UnderWay
 from holdfast.core.propagation.verdict import cut_off
@@ -36,8 +37,6 @@ CLAIMED = faults.point("propagation.claimed", "rows are claimed for good, none o
 _NET_SECONDS = 1.0
 #: The longest sleep while anything is scheduled: the wall clock may be put forward, or the machine suspended.
 _LONGEST_SLEEP = 30.0
-#: Seconds to wait for a store that cannot answer.
-_PAUSES = (0.01, 0.05, 0.2, 1.0, 5.0)
 #: Seconds for what was cut off to end.
 CUT_SECONDS = 1.0
 
@@ -117,8 +116,8 @@ class Loop:
                 self._outbox = settled + self._outbox
                 self.plan.unanswered(asks)
                 self.keeper.doubt()
-                await self._clock.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
                 failures += 1
+                await self._clock.sleep(store_pause(failures))
             else:
                 failures = 0
                 for each in settled:
@@ -152,8 +151,7 @@ class Loop:
 
     async def _look_around(self) -> None:
         """Whether effects are held, and whether somebody has moved the clock."""
-        if self._store.effects_held and await self._store.read(claims.effects_held_at) is None:
-            self._store.effects_released()  # by somebody else, maybe in another process
+        if await notice_release(self._store):  # by somebody else, maybe in another process
             self.plan.woken()
         self.plan.held = self._store.effects_held
         await self.clockwatch.check()

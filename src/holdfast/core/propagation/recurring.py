@@ -25,6 +25,7 @@ from holdfast.core import logs
 from holdfast.core.errors import DuplicateRow, HoldfastError, StoreClosed, StoreInDoubt
 from holdfast.core.lifecycle import spawn
 from holdfast.core.propagation.queue import enqueue
+from holdfast.core.propagation.schedule import LONGEST_STORE_PAUSE
 from holdfast.core.store.port import Act
 from holdfast.core.store.sql import load
 
@@ -41,8 +42,6 @@ REMEMBERED = 16
 APART_SECONDS = 300
 #: The longest sleep, in seconds: the wall clock may be moved, or the machine suspended.
 LONGEST_SLEEP = 60.0
-#: Seconds to wait for a store that cannot answer.
-_PAUSE = 5.0
 _ACT = Act("daemon", "recurring work")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")
 _LONGEST_NAME = 150
@@ -151,7 +150,7 @@ class Recurrences:
 
     async def _run(self) -> None:
         while True:
-            pause = _PAUSE
+            pause = LONGEST_STORE_PAUSE  # for a store that cannot answer
             try:
                 pause = await self.keep_up()
             except StoreClosed:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from holdfast.core.errors import Conflict
 from holdfast.core.propagation import claims, queue, view
+from holdfast.core.propagation.kinds import Buried
 from holdfast.core.redact import redact
 from holdfast.core.store.sql import load
 
@@ -127,10 +130,21 @@ def _history(row: Row, now: str) -> str:
 
 
 def cancel(unit: Unit, kinds: Mapping[str, Kind[Any]], row_id: int) -> Row:
-    """Take back what is owed and not under way, or what is dead; it goes to the ledger."""
+    """Take back what is owed and not under way, or what is dead; it goes to the ledger, with its kind's facts."""
     row = _row(unit, row_id, "cancelled")
     queue.close(unit, row, "cancelled", BY_HAND, dead_blocks=_dead_blocks(kinds, row))
+    kind = kinds.get(row["kind"])
+    if kind is not None and kind.cancelled is not None:
+        kind.cancelled(unit, Buried(row_id, row["key"], _payload(kind, row), BY_HAND, row["error"]))
     return view.whole(unit, row_id)
+
+
+def _payload(kind: Kind[Any], row: Row) -> Any:
+    """What was owed; none where this version cannot read it."""
+    try:
+        return msgspec.json.decode(row["payload"], type=kind.payload)
+    except msgspec.DecodeError:
+        return None
 
 
 # --- both ------------------------------------------------------------------------------------------------------
@@ -169,7 +183,9 @@ def release(unit: Unit) -> bool:
     return unit.run(SQL.release) > 0
 
 
-async def notice_release(store: Store) -> None:
-    """Learn of a release that is committed, by whichever process. A runner does so by itself when it is woken."""
-    if store.effects_held and await store.read(claims.effects_held_at) is None:
+async def notice_release(store: Store) -> bool:
+    """Learn of a release that is committed, by whichever process; whether it is news. A runner does so turn by turn."""
+    released = store.effects_held and await store.read(claims.effects_held_at) is None
+    if released:
         store.effects_released()
+    return released

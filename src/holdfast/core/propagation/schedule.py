@@ -9,6 +9,16 @@ _MINUTE = 60.0
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
+#: Seconds to wait for a store that cannot answer just now, from one failure to the next; the last one goes on.
+_STORE_PAUSES = (0.01, 0.05, 0.2, 1.0, 5.0)
+#: The longest of them.
+LONGEST_STORE_PAUSE = _STORE_PAUSES[-1]
+
+
+def store_pause(failures: int) -> float:
+    """Seconds to wait for the store after it has failed so many times in a row, the first time being 1."""
+    return _STORE_PAUSES[min(failures, len(_STORE_PAUSES)) - 1]
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:

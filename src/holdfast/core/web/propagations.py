@@ -18,6 +18,8 @@ from holdfast.core.web.words import spelled
 from holdfast.core.web.writes import Written, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from holdfast.core.propagation.kinds import Kind
     from holdfast.core.store.port import Reader, Row, Unit
 
@@ -138,24 +140,23 @@ async def show_propagation(call: Call) -> Reply:
 
 async def redrive_one(call: Call) -> Reply:
     """Start one afresh."""
-    number, known = _number(call), _known(call)
-
-    def work(unit: Unit) -> Written:
-        row = redrive.redrive(unit, known, number)
-        return Written(answer(_whole(call, row)), str(number), {"kind": row["kind"], "key": row["key"]})
-
-    return await write(call, redrive.REDRIVEN, work)
+    return await _done_with_one(call, redrive.REDRIVEN, redrive.redrive)
 
 
 async def cancel_one(call: Call) -> Reply:
     """Take one back."""
+    return await _done_with_one(call, redrive.CANCELLED, redrive.cancel)
+
+
+async def _done_with_one(call: Call, kind: str, act: Callable[[Unit, Mapping[str, Kind[Any]], int], Row]) -> Reply:
+    """What a person does with one of them, on record."""
     number, known = _number(call), _known(call)
 
     def work(unit: Unit) -> Written:
-        row = redrive.cancel(unit, known, number)
+        row = act(unit, known, number)
         return Written(answer(_whole(call, row)), str(number), {"kind": row["kind"], "key": row["key"]})
 
-    return await write(call, redrive.CANCELLED, work)
+    return await write(call, kind, work)
 
 
 async def redrive_many(call: Call) -> Reply:

@@ -10,15 +10,22 @@ from holdfast.core.instants import later, parse_stamp, seconds
 from holdfast.fleet.agents.declare import Input, SignalKind
 from holdfast.fleet.messages import evidence
 from holdfast.fleet.messages.words import BEFORE, OVER, Kind, State
+from holdfast.fleet.runtimes.line_mode import LINE
 from holdfast.fleet.runtimes.port import Screen
 
 #: How often Enter is pressed at most, and how long a text must have stood in the box before each time, in seconds.
 PRESS_AFTER = (0.0, 1.5, 4.0)
 #: A terminal that shows nothing of what was written gets the first Enter after so long.
 ECHO_SECONDS = 0.5
+#: A terminal that gathers lines cuts the long ones. An agent that is only starting goes over to keys within so long.
+LINES_SECONDS = 30.0
 #: From the write to the end of the search for evidence. One that works takes its next message when it is done.
 CONFIRM_SECONDS = 60.0
 BUSY_SECONDS = 3_600.0
+#: What a daemon that died in the middle of its write has left in the terminal shows within so long.
+LEFT_SECONDS = 15.0
+#: A dialog that is said to be open is on the screen by then; one that is not was left without a word.
+DIALOG_SECONDS = 10.0
 #: An agent that was started with a text takes longer: it may be loading, or waiting for its model.
 CARRIED_SECONDS = 300.0
 #: What an agent said in its last moments comes so late.
@@ -55,10 +62,14 @@ class Listener(msgspec.Struct, frozen=True):
     speaks: Literal["hooks", "output"]
     alive: bool = False
     activity: SignalKind | None = None
+    #: When the agent said that last.
+    activity_at: str | None = None
     reason: str | None = None
     wanted: str | None = None
     kill_asked: bool = False
     ended_at: str | None = None
+    #: Whether what it is told of an interruption is on its way to it.
+    notice: bool = False
 
 
 class Typing(msgspec.Struct, frozen=True):
@@ -70,6 +81,8 @@ class Typing(msgspec.Struct, frozen=True):
     calm: bool = True
     #: Whether all of it has reached the terminal.
     written: bool = False
+    #: Whether the runtime did not take all of it in time: it may come yet.
+    slow: bool = False
     #: Where the recorded output stood before the last Enter; none before the first.
     pressed_at: int | None = None
     #: Seconds that have been watched since the write, and when the last Enter was pressed on that count.
@@ -80,6 +93,8 @@ class Typing(msgspec.Struct, frozen=True):
     left_for: float = 0.0
     #: The command line has carried it: nothing was typed.
     carried: bool = False
+    #: Nothing was typed yet: what is watched is a terminal that would cut it.
+    ahead: bool = False
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -98,6 +113,8 @@ class Scene(msgspec.Struct, frozen=True):
     dialect: Input
     #: What the terminal shows; none when that cannot be told.
     screen: Screen | None = None
+    #: Whether the terminal gathers lines now, and this text has one that it would cut.
+    cuts: bool = False
     #: None when nothing of it was typed, as far as is known.
     typing: Typing | None = None
     said: tuple[Said, ...] = ()
@@ -127,6 +144,8 @@ class Hold(msgspec.Struct, frozen=True):
 
     reason: str
     after: float
+    #: Whether this time counts towards the end of the waiting for a terminal that does not cut it.
+    counts: bool = False
 
 
 class Type(msgspec.Struct, frozen=True):
@@ -161,10 +180,10 @@ def decide(scene: Scene) -> Step:
     if state in OVER:
         return Over()
     if state in BEFORE:
-        return _before(scene) or Type()
+        return _before(scene) or _cut_by_line(scene) or Type()
     if state == "typed" and scene.sure == "unwritten":
         return _before_write(scene)
-    return _after(scene)
+    return _cut_meanwhile(scene) or _after(scene)
 
 
 # --- nothing of it has reached the terminal --------------------------------------------------------------------
@@ -179,6 +198,8 @@ def _before(scene: Scene) -> Step | None:
         return _not_alive(scene)
     if listener.kill_asked:
         return Rest("its session is being ended", 30)
+    if listener.notice and message.kind != "notice":
+        return Rest("the agent is told first that it was interrupted", 60)
     return _in_the_way(scene)
 
 
@@ -201,8 +222,8 @@ def _not_alive(scene: Scene) -> Step:
 def _in_the_way(scene: Scene) -> Rest | Hold | None:
     """What would make typing wrong, by what the agent says and what its terminal shows."""
     match scene.listener.activity:
-        case "blocked":
-            return Hold("the agent asks for a permission, and typing would answer that", 60)
+        case "blocked" if not _dialog_left(scene):
+            return Hold("the agent asks for a permission, and typing would answer that", DIALOG_SECONDS)
         case "exited":
             return Rest("the agent says that it has exited", 5)
         case "working" if not scene.dialect.while_working:
@@ -210,6 +231,19 @@ def _in_the_way(scene: Scene) -> Rest | Hold | None:
     if scene.screen is None:
         return Rest("its terminal cannot be seen: the runtime does not answer", 2)
     return _on_screen(scene, scene.screen)
+
+
+def _dialog_left(scene: Scene) -> bool:
+    """Whether the dialog was left and the agent has not said so: some say nothing when a person presses Esc.
+
+    Only what is seen counts: an agent whose dialogs cannot be known on a screen may still show one.
+    """
+    said_at, screen, dialect = scene.listener.activity_at, scene.screen, scene.dialect
+    if said_at is None or screen is None or dialect.dialog is None or dialect.ready is None:
+        return False
+    if scene.now < later(said_at, seconds(DIALOG_SECONDS)):
+        return False
+    return evidence.is_ready(screen, dialect) and not evidence.dialog_open(screen, dialect)
 
 
 def _on_screen(scene: Scene, screen: Screen) -> Rest | Hold | None:
@@ -222,16 +256,37 @@ def _on_screen(scene: Scene, screen: Screen) -> Rest | Hold | None:
     return None
 
 
+def _cut_by_line(scene: Scene) -> Hold | Settle | None:
+    """A program that reads lines gets only the beginning of a long one; one that starts or works may yet read keys."""
+    if not scene.cuts:
+        return None
+    why = f"its agent reads lines, and of a line its terminal keeps {LINE} bytes"
+    limit = BUSY_SECONDS if scene.listener.activity == "working" else LINES_SECONDS
+    watched = scene.typing.watched if scene.typing is not None else 0.0
+    if watched < limit:
+        return Hold(f"{why}; looked at again", min(_again(watched), limit - watched), counts=True)
+    return Settle("failed", f"{why}: put the text into a file and name that, or send it in shorter lines")
+
+
 def _before_write(scene: Scene) -> Step:
     """It is on record that it is about to be typed, and nothing is: the last look."""
     listener = scene.listener
     if not listener.alive or listener.launch != scene.message.launch or listener.kill_asked:
         return Hold("its agent ended just before it was typed", 1)
     obstacle = _in_the_way(scene)
+    if obstacle is None and scene.cuts:
+        return Hold("its agent has gone over to reading lines, of which its terminal would cut one", 1)
     return Write() if obstacle is None else Hold(obstacle.reason, obstacle.after)
 
 
 # --- something of it may have reached the agent ----------------------------------------------------------------
+
+
+def _cut_meanwhile(scene: Scene) -> Settle | None:
+    """Its echo and what the agent does are the same for a part of it. What comes after Enter cuts nothing any more."""
+    if scene.cuts and scene.typing is not None and not scene.typing.carried and scene.typing.pressed_at is None:
+        return Settle("unknown", "its terminal went over to lines while it was typed, and may have cut one of them")
+    return None
 
 
 def _after(scene: Scene) -> Step:
@@ -241,7 +296,7 @@ def _after(scene: Scene) -> Step:
     listener, typing = scene.listener, scene.typing or Typing(carried=True)
     if not listener.alive or listener.launch != scene.message.launch:
         return _gone(scene, typing)
-    if listener.activity == "blocked" or (
+    if (listener.activity == "blocked" and not _dialog_left(scene)) or (
         scene.screen is not None and evidence.dialog_open(scene.screen, scene.dialect)
     ):
         return Rest("a dialog is open; no key is pressed while it is", 5, counts=False)
@@ -293,7 +348,19 @@ def _by_screen(scene: Scene, typing: Typing, screen: Screen) -> Step:
         return Press() if waited >= ECHO_SECONDS else Rest("its terminal has not shown it yet", 0.05)
     if scene.listener.speaks == "output" and _seen_in_output(scene, typing):
         return Settle("confirmed", "its terminal showed it, and went on")
+    if not (typing.written or typing.slow or typing.pressed_at is not None):
+        return _cut_off(scene, typing, screen)
     return _bounded(scene, typing, "nothing says that the agent has it")
+
+
+def _cut_off(scene: Scene, typing: Typing, screen: Screen) -> Step:
+    """Whoever wrote it ended in the middle, before Enter: nobody writes the rest of it, and no evidence is to come."""
+    left = LEFT_SECONDS - typing.watched
+    if left > 0:
+        return Rest("its write was cut off; what was written of it may show yet", min(left, _again(typing.watched)))
+    if evidence.remains(screen, scene.message.text, scene.dialect):
+        return Settle("unknown", "its write was cut off, and a part of it may stand in the input box")
+    return Settle("unknown", "its write was cut off, and the terminal shows nothing of it")
 
 
 def _not_submitted(presses: int, waited: float, settle: float) -> Step:

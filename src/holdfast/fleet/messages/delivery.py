@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, assert_never
 
@@ -11,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.core import faults
+from holdfast.core.clock import boot_ns
 from holdfast.core.errors import StoreClosed, StoreError
 from holdfast.core.instants import parse_stamp
 from holdfast.core.lifecycle import spawn
@@ -34,6 +34,7 @@ from holdfast.fleet.messages.decider import (
     decide,
 )
 from holdfast.fleet.messages.words import AFTER
+from holdfast.fleet.runtimes.line_mode import LINE
 from holdfast.fleet.runtimes.port import Handle, NotThere, RuntimeFailed
 
 if TYPE_CHECKING:
@@ -61,12 +62,6 @@ _AGAIN_SECONDS = 1.0
 _SIGNALS = 200
 #: So much of the recorded output is searched; it holds what a terminal shows many times over.
 _WINDOW = 256 * 1024
-_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def boot_ns() -> int:
-    """The clock by which signals are ordered."""
-    return time.clock_gettime_ns(_BOOT)
 
 
 class Delivery:
@@ -112,6 +107,7 @@ class _Attempt:
         self._job = job
         self._text = words.typeable(row["text"]).text
         self._row = row
+        self._long = words.longest_line(self._text) > LINE
         self._typing = msgspec.convert(job.progress, Typing) if job.progress is not None else None
         self._sure: Sure | None = None
         #: The terminal that was seen last, by its runtime.
@@ -139,7 +135,7 @@ class _Attempt:
 
     def _begin(self) -> None:
         now = self._by.clock.stamp()
-        if self._row["state"] not in AFTER:
+        if self._row["state"] not in AFTER and (self._typing is None or not self._typing.ahead):
             self._typing = None
         elif self._typing is None:
             self._typing = Typing(carried=True, looked_at=now)
@@ -172,12 +168,14 @@ class _Attempt:
         if listener is None:
             return None
         output, answer = await self._recorded()
+        screen, cuts = await self._screen(listener)
         return Scene(
             message=self._message(),
             listener=_listener(listener),
             now=self._by.clock.stamp(),
             dialect=self._by.agents(listener["agent"]).input,
-            screen=await self._screen(listener),
+            screen=screen,
+            cuts=cuts,
             typing=typing,
             said=tuple(Said(each["seq"], each["kind"]) for each in said),
             output=output,
@@ -192,22 +190,26 @@ class _Attempt:
             head["id"], head["session"], head["kind"], head["state"], head["launch"], head["presses"], self._text
         )
 
-    async def _screen(self, listener: Row) -> Screen | None:
-        """What the terminal of the present launch shows; looked at last, so that it is the newest of what is known."""
+    async def _screen(self, listener: Row) -> tuple[Screen | None, bool]:
+        """What the terminal of the present launch shows, and whether it would cut the text.
+
+        Looked at last, so that it is the newest of what is known.
+        """
         self._terminal = None
         state = self._row["state"]
         if listener["handle"] is None or listener["alive_since"] is None or state in words.OVER:
-            return None
+            return None, False
         if state in AFTER and listener["launch"] != self._row["launch"]:
-            return None
+            return None, False
         runtime = self._by.runtimes(listener["runtime"])
         handle = msgspec.json.decode(listener["handle"], type=Handle)
         try:
             screen = await runtime.screen(handle)
+            cuts = self._long and await runtime.reads_lines(handle)
         except (RuntimeFailed, NotThere):
-            return None
+            return None, False
         self._terminal = runtime, handle
-        return screen
+        return screen, cuts
 
     async def _recorded(self) -> tuple[bytes, bytes]:
         typing = self._typing
@@ -246,15 +248,24 @@ class _Attempt:
         return outcome
 
     async def _hold(self, hold: Hold) -> Outcome:
-        if self._row["state"] != "held":
-            await self._job.unit(lambda unit: self._move(unit, "held", hold.reason))
+        def work(unit: Unit) -> None:
+            if self._row["state"] != "held":
+                self._move(unit, "held", hold.reason)
+
+        if hold.counts:
+            watched = self._typing or Typing(ahead=True)
+            await self._note(replace(watched, looked_at=self._by.clock.stamp(), left_for=hold.after), work)
+        elif self._row["state"] != "held":
+            await self._job.unit(work)
         return Wait(hold.reason, hold.after)
 
     async def _type(self, scene: Scene) -> None:
         """Record the intent, so that no byte is ever written that nobody knows of."""
         listener = scene.listener
         offset = await asyncio.to_thread(self._by.recordings(self._row["session"]).size)
-        typing = Typing(seq=self._by.boot(), calm=listener.activity != "working", looked_at=self._by.clock.stamp())
+        # An agent whose dialog was left may have gone on with its work without a word.
+        calm = listener.activity not in {"working", "blocked"}
+        typing = Typing(seq=self._by.boot(), calm=calm, looked_at=self._by.clock.stamp())
         moved = False
 
         def work(unit: Unit) -> None:
@@ -276,6 +287,7 @@ class _Attempt:
         try:
             await runtime.paste(handle, self._text)
         except (RuntimeFailed, NotThere) as error:
+            await self._note(replace(self._typing, slow=True))
             return Wait(f"it could not be written, or not all of it: {error.message}", _AGAIN_SECONDS)
         await WRITTEN.passed()
         await self._note(replace(self._typing, written=True))
@@ -351,10 +363,12 @@ def _listener(row: Row) -> Listener:
         speaks=row["speaks"],
         alive=row["alive_since"] is not None and row["handle"] is not None,
         activity=row["activity"],
+        activity_at=row["activity_at"],
         reason=row["reason"],
         wanted=row["wanted"],
         kill_asked=row["kill_asked_at"] is not None,
         ended_at=row["ended_at"],
+        notice=row["notice"] is not None,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from holdfast.fleet.signals.hook import CUT
+
 if TYPE_CHECKING:
     from holdfast.fleet.agents.declare import Input
     from holdfast.fleet.runtimes.port import Screen
@@ -16,8 +18,8 @@ TAIL = 80
 _SURE = 12
 #: What an agent tells of a long text may be cut short; so much of its beginning is enough.
 _BEGINNING = 1_000
-#: At the end of a text that was cut there may be a mark.
-_MARK = 64
+#: What a hook leaves at the end of a text that it has cut, without its white space.
+_CUT = re.compile(re.escape("".join(CUT.split())).replace(re.escape("{}"), r"(\d+)") + r"\Z")
 
 # Frames, rules, marks of prompts and of lists: what stands around text in a box.
 _FRAME = "\u2500-\u259f\u2022\u203a\u276f|>$#%*"
@@ -52,7 +54,10 @@ def is_submission(text: str, submitted: str) -> bool:
         return True
     if len(mine) >= _SURE and mine in other:
         return True
-    beginning = other[:-_MARK]
+    cut = _CUT.search(other)
+    if cut is None or int(cut[1]) < len(mine):
+        return False  # what the agent has is no more than a part
+    beginning = other[: cut.start()]
     return len(beginning) >= _BEGINNING and mine.startswith(beginning)
 
 

@@ -18,6 +18,13 @@ class Saying(msgspec.Struct, frozen=True):
 
     message: int
     session: str
+    #: Whether it goes before what was said earlier: what an agent that goes on is told of its interruption.
+    first: bool = False
+
+
+def _lane(saying: Saying) -> str:
+    """What is said to a session is said in order; while something goes first, the others wait by themselves."""
+    return f"{saying.session} first" if saying.first else saying.session
 
 
 def _buried(unit: Unit, row: Buried) -> None:
@@ -28,14 +35,22 @@ def _buried(unit: Unit, row: Buried) -> None:
     rows.gave_up(unit, row.payload.message, f"its delivery was given up ({row.reason}): {row.error or 'no outcome'}")
 
 
+def _cancelled(unit: Unit, row: Buried) -> None:
+    from holdfast.fleet.messages import rows  # noqa: PLC0415 - it owes effects of this kind
+
+    if row.payload is not None:
+        rows.called_off(unit, row.payload.message, "its delivery was cancelled by hand")
+
+
 # A runtime or a store that does not answer makes it wait, which is no failure: what fails is a bug, and soon over.
 MESSAGE: Kind[Saying] = Kind(
     name="fleet.message",
     doc="Types a message to an agent, submits it, and finds out whether the agent has it.",
     payload=Saying,
     schedule=INTERACTIVE,
-    lane=lambda saying: saying.session,
+    lane=_lane,
     concurrency=16,
     timeouts=Timeouts(call=20, item=28, lease=38),  # a large text goes as fast as the agent reads it
     buried=_buried,
+    cancelled=_cancelled,
 )

@@ -33,13 +33,20 @@ WHERE session = :session AND launch = :launch AND state IN ('typed', 'submitted'
 SELECT id FROM messages
 WHERE session = :session AND state IN ('queued', 'held', 'typed', 'submitted') LIMIT 1
 
+-- Notices that were not typed to any launch.
+-- name: untold
+SELECT id FROM messages WHERE session = :session AND kind = 'notice' AND state IN ('queued', 'held') ORDER BY id
+
 -- name: last_unknown
 SELECT text FROM messages
-WHERE session = :session AND launch = :launch AND state = 'unknown' AND id < :id ORDER BY id DESC LIMIT 1
+WHERE session = :session AND launch = :launch AND state = 'unknown' AND id <> :id
+ORDER BY state_at DESC, id DESC LIMIT 1
 
 -- name: listener
-SELECT s.agent, s.speaks, s.runtime, s.state, s.reason, s.launch, s.alive_since, s.activity, s.wanted, s.kill_asked_at,
-    s.ended_at, l.handle
+SELECT s.agent, s.speaks, s.runtime, s.state, s.reason, s.launch, s.alive_since, s.activity, s.activity_at, s.wanted,
+    s.kill_asked_at, s.ended_at, l.handle,
+    (SELECT min(m.id) FROM messages m
+     WHERE m.session = s.id AND m.kind = 'notice' AND m.state IN ('queued', 'held', 'typed', 'submitted')) AS notice
 FROM sessions s LEFT JOIN launches l ON l.session = s.id AND l.number = s.launch
 WHERE s.id = :id
 

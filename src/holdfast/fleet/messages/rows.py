@@ -8,7 +8,7 @@ from holdfast.core.propagation import queue
 from holdfast.core.store.sql import load
 from holdfast.fleet.messages import evidence, words
 from holdfast.fleet.messages.kinds import MESSAGE, Saying
-from holdfast.fleet.messages.words import AFTER, BEFORE, Kind, State
+from holdfast.fleet.messages.words import AFTER, BEFORE, OVER, Kind, State
 from holdfast.notify.notices import raise_notice, resolve
 
 if TYPE_CHECKING:
@@ -24,8 +24,15 @@ def topic(session: str) -> str:
 
 
 def add(unit: Unit, session: str, project: str, *, kind: Kind, text: str, by: str) -> int:
-    """Say something to an agent: the number of the message. It goes out after all that was said before it."""
+    """Say something to an agent: the number of the message. It goes out after all that was said before it.
+
+    A notice goes out before: an agent that goes on is to know that it was interrupted before it reads anything else. An
+    earlier one that it was never told says nothing that this one does not.
+    """
     cleaned = words.sayable(kind, text)
+    if kind == "notice":
+        for untold in unit.all(SQL.untold, session=session):
+            suppress(unit, untold["id"], "it was interrupted once more, and is told of that")
     row = unit.one(
         SQL.add,
         session=session,
@@ -37,7 +44,7 @@ def add(unit: Unit, session: str, project: str, *, kind: Kind, text: str, by: st
         text=cleaned.text,
     )
     assert row is not None  # the statement returns the row that it writes
-    queue.enqueue(unit, MESSAGE, Saying(int(row["id"]), session), key=session)
+    queue.enqueue(unit, MESSAGE, Saying(int(row["id"]), session, first=kind == "notice"), key=session)
     return int(row["id"])
 
 
@@ -72,6 +79,8 @@ def move(unit: Unit, message: int, start: State, end: State, reason: str | None)
         _tell(unit, row, reason or "")
     elif start == "unknown":
         resolve(unit, _notice(message))
+    if row["kind"] == "notice" and end in OVER:
+        look_again(unit, row["session"])  # what was said before it has waited for that
     return True
 
 
@@ -113,6 +122,13 @@ def gave_up(unit: Unit, message: int, why: str) -> None:
     row = unit.one(SQL.head, id=message)
     if row is not None and row["state"] in BEFORE | AFTER:
         move(unit, message, row["state"], "failed" if row["state"] in BEFORE else "unknown", why)
+
+
+def called_off(unit: Unit, message: int, why: str) -> None:
+    """A person has taken back its delivery: what was not typed never is; of what was, nobody looks for evidence."""
+    row = unit.one(SQL.head, id=message)
+    if row is not None and row["state"] in BEFORE | AFTER:
+        move(unit, message, row["state"], "suppressed" if row["state"] in BEFORE else "unknown", why)
 
 
 def page(reader: Reader, session: str, after: int, limit: int) -> list[Row]:

@@ -32,7 +32,7 @@ class Move:
 
 
 MOVES: tuple[Move, ...] = (
-    Move("queued", "held", "typing would answer a dialog, or fall into what stands in the input box"),
+    Move("queued", "held", "typing would answer a dialog, fall into what stands in the input box, or be cut"),
     Move("queued", "typed", "it is about to be typed"),
     Move("queued", "submitted", "the command line of a launch that lives carries it"),
     Move("queued", "suppressed", "there is no use in it any more"),
@@ -86,6 +86,11 @@ def typeable(text: str) -> Cleaned:
     joined = _LINE_END.sub("\n", text)
     cleaned = _CONTROL.sub("", joined)
     return Cleaned(cleaned, len(joined) - len(cleaned))
+
+
+def longest_line(text: str) -> int:
+    """The bytes of its longest line."""
+    return max(len(line.encode("utf-8", "surrogateescape")) for line in text.split("\n"))
 
 
 def sayable(kind: Kind, text: str) -> Cleaned:

@@ -129,6 +129,13 @@ class Runtime(Protocol):
         """What the terminal shows."""
         ...
 
+    async def reads_lines(self, handle: Handle) -> bool:
+        """Whether the terminal gathers what is typed into lines now, and so keeps `line_mode.LINE` bytes of each.
+
+        Where that cannot be told, it counts as not.
+        """
+        ...
+
     async def forget(self, name: str) -> None:
         """Take away the place (pane, window, holder) under this name; processes are ended by `processes.end` before.
 

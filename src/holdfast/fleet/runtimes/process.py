@@ -23,7 +23,7 @@ from holdfast.fleet import processes
 from holdfast.fleet.runtimes import surroundings
 from holdfast.fleet.runtimes.holder import files, wire
 from holdfast.fleet.runtimes.port import COLUMNS, ROWS, Handle, Key, Look, NotThere, Pane, Place, RuntimeFailed, Screen
-from holdfast.fleet.runtimes.process_asking import Asking
+from holdfast.fleet.runtimes.process_asking import Asking, Refused
 from holdfast.fleet.runtimes.process_register import End, Held, Register, ended
 from holdfast.fleet.runtimes.recording import SEGMENTS, Recording, segment
 
@@ -127,6 +127,13 @@ class ProcessRuntime:
         head, *lines = answer.decode("utf-8").split("\n")
         row, column = map(int, head.split())
         return Screen(tuple(lines), row, column)
+
+    async def reads_lines(self, handle: Handle) -> bool:
+        """Whether its terminal gathers lines now; a holder of an earlier version cannot tell."""
+        try:
+            return await self._asking.ask(handle.name, handle.server, wire.MODE) == wire.LINES
+        except Refused:
+            return False
 
     async def forget(self, name: str) -> None:
         """End the holder, by which the agent's terminal hangs up, and take its files away."""

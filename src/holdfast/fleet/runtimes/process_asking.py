@@ -18,6 +18,10 @@ _SOON = 0.02
 _HEAD = 5
 
 
+class Refused(RuntimeFailed):
+    """A holder answered that it cannot."""
+
+
 class Asking:
     """Questions to the holders of one register."""
 
@@ -68,7 +72,7 @@ class Asking:
         if head[:1] == wire.GONE:
             raise NotThere(f"The agent of {name} has ended.")
         if head[:1] == wire.REFUSED:
-            raise RuntimeFailed(f"The holder of {name} refused: {answer.decode('utf-8', 'replace')}.")
+            raise Refused(f"The holder of {name} refused: {answer.decode('utf-8', 'replace')}.")
         return answer
 
     def _call(self, name: str, path: str, holder: Identity) -> None:

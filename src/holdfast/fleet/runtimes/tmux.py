@@ -18,7 +18,7 @@ from holdfast.core import faults, logs
 from holdfast.core.errors import Invalid
 from holdfast.fleet import processes
 from holdfast.fleet.processes import Identity
-from holdfast.fleet.runtimes import recording, surroundings
+from holdfast.fleet.runtimes import line_mode, recording, surroundings
 from holdfast.fleet.runtimes.port import (
     COLUMNS,
     ROWS,
@@ -208,6 +208,15 @@ class TmuxRuntime:
             raise _gone(handle) if "can't find" in error.message else error from None
         _, row, column = map(int, told[0].split())
         return Screen(tuple(line.decode("utf-8", "replace") for line in lines), row, column)
+
+    async def reads_lines(self, handle: Handle) -> bool:
+        """Whether its terminal gathers lines now."""
+        control = await self._reach(handle)
+        try:
+            ((told,),) = await control.ask(f"display-message -p -t {handle.pane} '#{{pane_tty}}'", seconds=_SECONDS)
+        except Refused as error:
+            raise _gone(handle) if "can't find" in error.message else error from None
+        return await asyncio.to_thread(line_mode.reads_lines, os.fsdecode(told))
 
     async def forget(self, name: str) -> None:
         """End the tmux session, with whatever a person opened in it."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core import faults
 from holdfast.core.propagation.outcome import Cancel, Done, Outcome, Retry, Wait
-from holdfast.fleet import processes
-from holdfast.fleet.errands import GRACE_SECONDS
 from holdfast.fleet.runtimes.port import RuntimeFailed
 from holdfast.fleet.sagas import failing
 from holdfast.fleet.sagas.hand import Hand, take
 from holdfast.fleet.sagas.kinds import Cleaning, Ending
-from holdfast.fleet.sagas.undoing import end_token, remove_workspace
-from holdfast.fleet.sessions import door
+from holdfast.fleet.sagas.undoing import Left, end_token, leave, remove_workspace
 from holdfast.fleet.sessions.facts import Killed
 from holdfast.fleet.sessions.rows import SQL
 from holdfast.fleet.sessions.transitions import TERMINAL
+from holdfast.notify.notices import resolve_about
 
 if TYPE_CHECKING:
     from holdfast.core.propagation.job import Job
@@ -30,6 +26,10 @@ PLACE_FORGOTTEN = faults.point("kill.place-forgotten", "nothing of the agent is 
 
 #: An end that cannot be brought about yet is tried again for as long as it takes; its row says why.
 _AGAIN_SECONDS = 3.0
+#: Tries after which the end of what never lived waits for the removal of its worktree no longer.
+_REMOVALS = 3
+#: What was looked for, and how: who has left all of it cannot be known for the agent's (`beside` may name it).
+_PROVED = "nothing runs that bears the launch's marks, is of its session or group, or descends from such a process"
 #: What is kept of the recorded output of a session that was cleaned up.
 _TIDY_BYTES = 256 * 1024
 
@@ -47,53 +47,68 @@ class EndingSagas:
         begun = await job.unit(lambda unit: _begin(unit, ending.session, "kill", job.id))
         if not isinstance(begun, tuple):
             if isinstance(begun, Wait) and ending.reason is not None:
-                await self._interrupt(ending)
+                await self._interrupt(job, ending)
             return begun
         session, project, launches = begun
         hand = Hand(job, "kill", ending.session, ending.launch)
+        unfinished = [each for each in launches if _meant(ending, each)]
+        left: Left | None = None
         try:
-            unfinished = [each for each in launches if _meant(ending, each)]
-            for launch in unfinished:
-                known = launch["handle"]
-                stubborn = await fleet.errands.end_processes(session, launch=launch["number"], known=known)
-                if stubborn:
-                    pids = ", ".join(str(each.pid) for each in stubborn)
-                    return Wait(f"processes that even SIGKILL leaves: {pids}", _AGAIN_SECONDS, then=hand.let_go)
-                await PROCESSES_ENDED.passed()
-                await fleet.runtime(session["runtime"]).forget(fleet.name(session["id"], launch["number"]))
-                await PLACE_FORGOTTEN.passed()
-                await end_token(fleet, hand, launch)
+            # A try that was cut off may have left a thread that still makes something.
+            if any(launch["alive_at"] is None for launch in launches):
+                await self._interrupt(job, ending)
+            waits = await self._end_launches(hand, session, unfinished)
+            if waits is not None:
+                return waits
             await fleet.errands.drain(session["id"])
+            beside = await fleet.errands.standing(fleet.paths.workspace(session["project"], session["id"]))
             # Of one that never lived, or was cleaned up and was to come back, no worktree is to stay.
             if session["workspace"] is None or not any(launch["alive_at"] for launch in launches):
-                doubt = await remove_workspace(fleet, hand, session, project)
-                if doubt is not None:
-                    return Retry(why=f"its worktree stays: {doubt}", then=hand.let_go)
+                left = await remove_workspace(fleet, hand, session, project)
+                if left is not None and job.attempt < _REMOVALS:
+                    return Retry(why=f"its worktree stays: {left.why}", then=hand.let_go)
         except RuntimeFailed as error:
             return Wait(error.message, _AGAIN_SECONDS, then=hand.let_go)
+        evidence = _evidence(ending, unfinished, beside, left)
 
         def end(unit: Unit) -> None:
-            self._over(unit, hand, ending, unfinished)
+            self._over(unit, hand, ending, unfinished, evidence)
+            if left is not None:
+                leave(unit, hand, session, left)
+            hand.let_go(unit)
 
         return Done(then=end)
 
-    def _over(self, unit: Unit, hand: Hand, ending: Ending, unfinished: list[Row]) -> None:
+    async def _end_launches(self, hand: Hand, session: Row, unfinished: list[Row]) -> Wait | None:
+        """End the processes of each, take back its place and its token; what there is to wait for."""
+        fleet = self._fleet
+        for launch in unfinished:
+            known = launch["handle"]
+            stubborn = await fleet.errands.end_processes(session, launch=launch["number"], known=known)
+            if stubborn:
+                pids = ", ".join(str(each.pid) for each in stubborn)
+                return Wait(f"processes that even SIGKILL leaves: {pids}", _AGAIN_SECONDS, then=hand.let_go)
+            await PROCESSES_ENDED.passed()
+            await fleet.runtime(session["runtime"]).forget(fleet.name(session["id"], launch["number"]))
+            await PLACE_FORGOTTEN.passed()
+            await end_token(fleet, hand, launch)
+        return None
+
+    def _over(self, unit: Unit, hand: Hand, ending: Ending, unfinished: list[Row], evidence: dict[str, Any]) -> None:
         row = unit.one(SQL.by_id, id=ending.session)
         for launch in unfinished:
             failing.end_launch(unit, ending.session, launch["number"], ending.why)
-        evidence: Mapping[str, Any] = {"why": ending.why, "launches": [each["number"] for each in unfinished]}
         lives = row is not None and row["state"] not in TERMINAL
         if row is not None and lives and ending.reason is not None and row["launch"] <= ending.launch:
-            door.observe(unit, ending.session, Killed(row["launch"], ending.reason, evidence))
-            failing.give_place_back(unit, ending.session)
+            killed = Killed(row["launch"], ending.reason, {"proved": _PROVED, **evidence})
+            failing.conclude(unit, ending.session, killed)
+        resolve_about(unit, failing.UNENDED, f"session:{ending.session}")
         hand.note(unit, "ended", evidence)
-        hand.let_go(unit)
 
-    async def _interrupt(self, ending: Ending) -> None:
-        """A launch that nobody wants any more may wait for a set-up command: end that, rather than wait for it too."""
-        marks = self._fleet.errands.marks(ending.session, ending.launch)
-        # Not as an errand of the session: the one that is under way is the very thing that would be waited for.
-        await asyncio.to_thread(processes.end, lambda: processes.owned(None, marks), GRACE_SECONDS)
+    async def _interrupt(self, job: Job[Ending], ending: Ending) -> None:
+        """What makes a launch that nobody wants any more may wait for a git or a set-up command: end these at once."""
+        launches = await job.unit(lambda unit: unit.all(SQL.launches, session=ending.session))
+        await self._fleet.errands.interrupt(ending.session, ending.launch, making=_is_newest(ending, launches))
 
     async def cleanup(self, job: Job[Cleaning]) -> Outcome:
         """Keep the work of an ended session under a ref, commit its row, then remove the worktree."""
@@ -105,16 +120,13 @@ class EndingSagas:
         hand = Hand(job, "cleanup", wanted, session["launch"])
         if session["state"] not in TERMINAL:
             return Cancel("the session lives", then=hand.let_go)
-        if session["workspace"] is None:
-            return Done(then=hand.let_go)
         for launch in launches:
             if await fleet.errands.end_processes(session, launch=launch["number"], known=launch["handle"]):
                 return Retry(why="something of its agent still runs", then=hand.let_go)
-        doubt = await remove_workspace(fleet, hand, session, project)
-        if doubt is not None:
-            why = f"its worktree stays, because its work is not proved to be kept: {doubt}"
-            return Retry(why=why, then=hand.let_go)
-        await fleet.errands.run(wanted, fleet.recording(wanted).prune, _TIDY_BYTES)
+        left = await remove_workspace(fleet, hand, session, project)
+        if left is not None:
+            return Retry(why=f"its worktree stays: {left.why}", then=hand.let_go)
+        await fleet.errands.put_away(wanted, fleet.recording(wanted).prune, _TIDY_BYTES)
         return Done(then=hand.let_go)
 
 
@@ -123,6 +135,23 @@ def _meant(ending: Ending, launch: Row) -> bool:
     if launch["number"] > ending.launch:
         return False
     return launch["ended_at"] is None or launch["number"] == ending.launch or ending.reason is not None
+
+
+def _evidence(
+    ending: Ending, unfinished: list[Row], beside: list[tuple[int, str]], left: Left | None
+) -> dict[str, Any]:
+    """What the kill has found, for the row and the steps."""
+    found: dict[str, Any] = {"why": ending.why, "launches": [each["number"] for each in unfinished]}
+    if beside:
+        found |= {"beside": [{"pid": pid, "name": name} for pid, name in beside]}
+    if left is not None:
+        found |= {"worktree": left.path, "stays": left.why}
+    return found
+
+
+def _is_newest(ending: Ending, launches: list[Row]) -> bool:
+    """Whether what is being made of the session is of the launch that is to end, not of a later one."""
+    return all(launch["number"] <= ending.launch for launch in launches)
 
 
 def _begin(unit: Unit, session: str, saga: str, row_id: int) -> tuple[Row, Row | None, list[Row]] | Outcome:

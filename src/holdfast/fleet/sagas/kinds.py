@@ -51,6 +51,18 @@ def _buried_work(unit: Unit, row: Buried) -> None:
     failing.let_go(unit, row)
 
 
+def _buried_end(unit: Unit, row: Buried) -> None:
+    from holdfast.fleet.sagas import failing  # noqa: PLC0415
+
+    failing.end_died(unit, row)
+
+
+def _cancelled_end(unit: Unit, row: Buried) -> None:
+    from holdfast.fleet.sagas import failing  # noqa: PLC0415
+
+    failing.end_cancelled(unit, row)
+
+
 SPAWN = Kind(
     name="fleet.spawn",
     doc="Makes a session's worktree and starts its agent.",
@@ -61,6 +73,7 @@ SPAWN = Kind(
     max_starts=3,
     timeouts=_LONG,
     buried=_buried_launch,
+    cancelled=_buried_launch,
 )
 RESTORE = Kind(
     name="fleet.restore",
@@ -72,6 +85,7 @@ RESTORE = Kind(
     max_starts=3,
     timeouts=_LONG,
     buried=_buried_launch,
+    cancelled=_buried_launch,
 )
 KILL = Kind(
     name="fleet.kill",
@@ -80,7 +94,8 @@ KILL = Kind(
     schedule=INTERACTIVE,
     unique="pending",
     concurrency=8,
-    buried=_buried_work,
+    buried=_buried_end,
+    cancelled=_cancelled_end,
 )
 CLEANUP = Kind(
     name="fleet.cleanup",
@@ -91,5 +106,6 @@ CLEANUP = Kind(
     concurrency=2,
     timeouts=_LONG,
     buried=_buried_work,
+    cancelled=_buried_work,
 )
 KINDS = (SPAWN, RESTORE, KILL, CLEANUP)

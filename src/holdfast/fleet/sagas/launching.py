@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,11 @@ from holdfast.fleet.agents.declare import Plan, Start
 from holdfast.fleet.agents.registry import agent
 from holdfast.fleet.messages import rows as messages
 from holdfast.fleet.runtimes.port import Handle, Place, Runtime
-from holdfast.fleet.sessions import door
+from holdfast.fleet.sessions import door, losses
 from holdfast.fleet.sessions.rows import SQL
 from holdfast.fleet.signals import hook
 from holdfast.fleet.workspaces import kept, worktree
+from holdfast.fleet.workspaces.bringing import bring
 from holdfast.fleet.workspaces.place import Order as WorkOrder
 from holdfast.fleet.workspaces.setup import Failure, setup
 
@@ -87,10 +88,18 @@ class Launch:
         self._fleet = fleet
         self._hand = hand
         self._subject = subject
+        #: Whether the worktree is made new, or was by an earlier try that has not come to the end of its set-up. Until
+        #: then no row names it.
+        self._anew = subject.session["workspace"] is None
         #: The step that is being done, for the evidence of a failure.
         self.step = "checks"
         #: Where the recorded output stood before this launch.
         self._recorded = 0
+
+    @property
+    def subject(self) -> Subject:
+        """What is launched, as far as is known now."""
+        return self._subject
 
     @property
     def _resumes(self) -> bool:
@@ -120,7 +129,7 @@ class Launch:
         self.step = "workspace"
         path = await self._workspace()
         self.step = "setup"
-        if subject.number == 1:
+        if self._anew:
             await self._setup(path)
         self.step = "agent"
         secret = await self._token(path)
@@ -143,7 +152,12 @@ class Launch:
     async def _workspace(self) -> Path:
         subject = self._subject
         order = work_order(self._fleet, subject.session, subject.project)
-        path = await self._fleet.errands.run(subject.id, _standing, order, subject.kept)
+        if not self._anew and not await asyncio.to_thread(order.path.exists):
+            # Somebody has deleted it: what is made in its place has to be made ready as if there had been none.
+            await self._hand.step("workspace-missing", {"path": str(order.path)}, self._forget_workspace)
+            self._anew = True
+            self._subject = replace(subject, session=subject.session | {"workspace": None})
+        path = await self._fleet.errands.run(subject.id, _standing, order, subject.kept, anew=self._anew)
         await WORKSPACE_MADE.passed()
         return path
 
@@ -152,13 +166,16 @@ class Launch:
         if not commands:
             return
         subject, fleet = self._subject, self._fleet
-        await self._hand.step("setup", {"commands": len(commands)}, lambda unit: self._settle(unit, path))
+        await self._hand.step("setup", {"commands": len(commands)}, lambda _unit: None)
         env = fleet.agent_environment(subject.session, subject.number, None)
         log = fleet.paths.setup_log(subject.id)
         ended = await fleet.errands.run(subject.id, setup, path, commands, env, log, _SETUP_SECONDS)
         if isinstance(ended, Failure):
             message = f"{ended.words} Its last words: {ended.tail[-1_000:]}"
             raise SetupFailedError(message)
+
+    def _forget_workspace(self, unit: Unit) -> None:
+        unit.run(SQL.settle_workspace, id=self._subject.id, workspace=None)
 
     def _settle(self, unit: Unit, path: Path) -> None:
         unit.run(SQL.settle_workspace, id=self._subject.id, workspace=str(path))
@@ -227,6 +244,7 @@ class Launch:
             )
             door.launched(unit, subject.id, subject.number, "restore" if self._hand.saga == "restore" else "spawn")
             self._say(unit, plan)
+            losses.settle(unit, self._fleet.host)
             self._hand.let_go(unit)
 
         # Somebody may have asked for its end meanwhile: that saga comes next, and finds it alive.
@@ -264,12 +282,14 @@ async def _launched(runtime: Runtime, place: Place) -> Handle:
         raise Conflict(missing or f"Something that the runtime {runtime.name} needs is missing: {error}.") from error
 
 
-def _standing(order: WorkOrder, ref: str | None) -> Path:
-    """The worktree, as it stands or as it was when it was removed."""
+def _standing(order: WorkOrder, ref: str | None, *, anew: bool) -> Path:
+    """The worktree, as it stands or as it was when it was removed; one that is new has the person's files too."""
     marker = worktree.marker_of(order)
-    if ref is not None and (marker is None or marker.state != "whole"):
-        return kept.restore(order, ref).path
-    return worktree.add(order).path
+    whole = marker is not None and marker.state == "whole"
+    path = worktree.add(order).path if ref is None or whole else kept.restore(order, ref).path
+    if anew and (whole or ref is not None):  # else they were brought when it was added
+        bring(order.repo, path, order.copy, order.link)
+    return path
 
 
 def _write(target: Path, content: bytes, allowed: tuple[Path, ...]) -> None:

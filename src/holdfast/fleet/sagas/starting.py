@@ -11,8 +11,7 @@ from holdfast.fleet.sagas import failing
 from holdfast.fleet.sagas.hand import Hand, UnwantedError, let_go, take
 from holdfast.fleet.sagas.kinds import Launching
 from holdfast.fleet.sagas.launching import Launch, Subject
-from holdfast.fleet.sagas.undoing import undo
-from holdfast.fleet.sessions import door
+from holdfast.fleet.sagas.undoing import Left, leave, undo
 from holdfast.fleet.sessions.facts import Failed
 from holdfast.fleet.sessions.rows import SQL
 
@@ -59,21 +58,24 @@ class Starting:
             )
             if error.retryable:
                 return Retry(why=f"{launch.step}: {error.message}", then=hand.let_go)
-            return await self._give_up(hand, begun, launch.step, error.message)
+            return await self._give_up(hand, launch.subject, launch.step, error.message)
         return Done()
 
     async def _give_up(self, hand: Hand, subject: Subject, step: str, why: str) -> Outcome:
         """Nothing of the launch stays; then the session says so."""
         await hand.step("failed", {"step": step, "error": why}, lambda _unit: None, wanted=False)
         undone = await undo(self._fleet, hand, subject.session, subject.launch, subject.project)
-        if undone is not None:
+        if undone is not None and not isinstance(undone, Left):
             return undone
+        stays = {} if undone is None else {"worktree": undone.path, "stays": undone.why}
 
         def end(unit: Unit) -> None:
             failing.end_launch(unit, subject.id, subject.number, f"{step}: {why}")
             if subject.launch["purpose"] == "spawn":
-                door.observe(unit, subject.id, Failed(subject.number, step, why))
+                failing.conclude(unit, subject.id, Failed(subject.number, step, why, stays))
             failing.give_place_back(unit, subject.id)
+            if undone is not None:
+                leave(unit, hand, subject.session, undone)
             hand.let_go(unit)
 
         return Done(then=end)
@@ -100,7 +102,7 @@ def _abandon(unit: Unit, asked: Launching, purpose: Purpose, row_id: int) -> Non
     """Nothing can come of it, and its place is somebody else's."""
     failing.end_launch(unit, asked.session, asked.launch, "its project was removed")
     if purpose == "spawn":
-        door.observe(unit, asked.session, Failed(asked.launch, "checks", "its project was removed"))
+        failing.conclude(unit, asked.session, Failed(asked.launch, "checks", "its project was removed"))
     failing.give_place_back(unit, asked.session)
     let_go(unit, asked.session, row_id)
 

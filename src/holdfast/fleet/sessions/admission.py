@@ -22,6 +22,8 @@ class Caps:
     """What bounds the fleet at this moment."""
 
     most: int
+    #: Whose cap and memory this is: nobody else's sessions are let in by it.
+    host: str
     #: Megabytes available beyond those that are to stay free; measured before the unit.
     spare_mb: int
 
@@ -39,27 +41,40 @@ def spare_memory_mb(keep_mb: int) -> int:
 
 
 def room(reader: Reader, caps: Caps) -> Room:
-    """How much room there is."""
+    """How much room there is on the host of these caps. A project's own cap counts its sessions wherever they are."""
     by_project = {row["id"]: row["max_sessions"] for row in reader.all(SQL.caps)}
-    taken = {row["project"]: row["sessions"] for row in reader.all(SQL.admitted)}
-    return Room(caps.most, by_project, taken, caps.spare_mb)
+    taken: dict[str, int] = {}
+    elsewhere = 0
+    for row in reader.all(SQL.admitted):
+        taken[row["project"]] = taken.get(row["project"], 0) + row["sessions"]
+        elsewhere += row["sessions"] if row["host"] != caps.host else 0
+    return Room(caps.most, by_project, taken, caps.spare_mb, elsewhere)
 
 
-def waiting(reader: Reader) -> list[Queued]:
-    """Who waits, in order."""
-    return [Queued(row["id"], row["project"]) for row in reader.all(SQL.queue)]
+def waiting(reader: Reader, host: str) -> list[Queued]:
+    """Who waits for a place on this host, in order."""
+    return [Queued(row["id"], row["project"]) for row in reader.all(SQL.queue, host=host)]
 
 
 def reasons(reader: Reader, caps: Caps | None) -> dict[str, tuple[int, str]]:
-    """The place in the queue, from 1, of everyone who waits, and why they do."""
-    now = room(reader, caps or Caps(_ANY, _ANY))
-    told = "it is about to start"
-    return {each.id: (place, why_not(each, now) or told) for place, each in enumerate(waiting(reader), start=1)}
+    """The place in the queue of its host, from 1, of everyone who waits, and why they do as far as this host knows."""
+    found: dict[str, tuple[int, str]] = {}
+    places: dict[str, int] = {}
+    now = room(reader, caps) if caps is not None else None
+    for row in reader.all(SQL.queue, host=None):
+        place = places[row["host"]] = places.get(row["host"], 0) + 1
+        why: str | None = None
+        if caps is not None and row["host"] != caps.host:
+            why = f"the host {row['host']!r} is to let it in"
+        elif now is not None:
+            why = why_not(Queued(row["id"], row["project"]), now)
+        found[row["id"]] = place, why or "it is about to start"
+    return found
 
 
 def admit(unit: Unit, caps: Caps) -> list[str]:
     """Let in whoever may start, and owe their launches."""
-    queued = waiting(unit)
+    queued = waiting(unit, caps.host)
     if not queued:
         return []
     chosen = admitted(queued, room(unit, caps))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: What a session that has just been admitted is taken to need, until its memory can be measured.
 EXPECTED_MB = 256
@@ -26,6 +26,8 @@ class Room:
     admitted: Mapping[str, int]
     #: Megabytes that are available beyond those that are to stay free.
     memory_mb: int
+    #: How many of those that are admitted run on other hosts.
+    elsewhere: int = 0
 
 
 def admitted(queue: Sequence[Queued], room: Room) -> list[str]:
@@ -34,7 +36,7 @@ def admitted(queue: Sequence[Queued], room: Room) -> list[str]:
     memory = room.memory_mb
     chosen: list[str] = []
     for each in queue:
-        if why_not(each, Room(room.total, room.by_project, taken, memory)) is None:
+        if why_not(each, replace(room, admitted=taken, memory_mb=memory)) is None:
             taken[each.project] = taken.get(each.project, 0) + 1
             memory -= EXPECTED_MB
             chosen.append(each.id)
@@ -47,7 +49,7 @@ def why_not(queued: Queued, room: Room) -> str | None:
     most = room.by_project.get(queued.project)
     if most is not None and here >= most:
         return f"project {queued.project!r} runs {here} of its {most} sessions"
-    total = sum(room.admitted.values())
+    total = sum(room.admitted.values()) - room.elsewhere
     if total >= room.total:
         return f"{total} of {room.total} sessions run"
     if room.memory_mb < 0 or (room.memory_mb < EXPECTED_MB and total > 0):

@@ -88,6 +88,8 @@ def _fence(facts: Facts, observation: Signal | Probe | Failed | Killed | Settled
         return "unknown_launch"
     if facts.state in TERMINAL:
         return "ended"
+    if isinstance(observation, Failed) and facts.launch:
+        return "stale_launch"  # it has come to life since, and what becomes of it now is told by looks
     if isinstance(observation, Probe) and facts.alive_since is None:
         return "unknown_launch"  # until it is proved alive, what is there is the business of its saga
     return None
@@ -113,7 +115,7 @@ def _launched(facts: Facts, launched: Launched, now: str) -> Decision:
 
 
 def _failed(facts: Facts, failed: Failed, now: str) -> Decision:
-    evidence = told(facts, step=failed.step, error=failed.error)
+    evidence = told(facts, step=failed.step, error=failed.error) | dict(failed.left)
     if facts.kill_asked_at is not None:
         evidence |= {"kill_asked_at": facts.kill_asked_at}
         ended = move(facts, "terminated", "kill", now, reason="manually_killed", evidence=evidence)
@@ -123,7 +125,7 @@ def _failed(facts: Facts, failed: Failed, now: str) -> Decision:
 
 
 def _killed(facts: Facts, killed: Killed, now: str) -> Decision:
-    evidence = told(facts, kill_asked_at=facts.kill_asked_at, proved="nothing of it is left") | dict(killed.evidence)
+    evidence = told(facts, kill_asked_at=facts.kill_asked_at, proved="nothing of it runs") | dict(killed.evidence)
     by: Mover = "cleanup" if killed.reason in {"auto_cleanup", "pr_merged"} else "kill"
     ended = move(facts, "terminated", by, now, reason=killed.reason, evidence=evidence)
     return Decision(_over(ended, now), "taken")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from holdfast.core.clock import boot_ns
 from holdfast.core.errors import Invalid, NotFound
 from holdfast.core.propagation import queue
 from holdfast.core.redact import plain, redact
@@ -30,7 +31,6 @@ from holdfast.fleet.sessions.facts import (
     Watch,
 )
 from holdfast.fleet.sessions.transitions import TERMINAL
-from holdfast.fleet.signals import hook
 from holdfast.notify.notices import raise_notice
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ SQL = rows.SQL
 TOPIC = "fleet"
 _LONGEST_DETAIL = 500
 _LONGEST_EVENT = 80
+#: So much of a submitted text is kept of a signal that came too early; it is enough to know the text by.
+_LONGEST_EARLY = 4_000
+_NOTED = "noted"
 
 
 def need(unit: Reader, session: str) -> tuple[Row, Facts]:
@@ -102,12 +105,17 @@ def _end_launch(unit: Unit, facts: Facts, observation: Observation) -> None:
 
 
 def launched(unit: Unit, session: str, launch: int, by: Literal["spawn", "restore", "adoption"]) -> None:
-    """A launch lives; what it said before anybody knew is heard now."""
+    """A launch lives; what it said before anybody knew is heard now, and was not refused."""
     observe(unit, session, Launched(launch, by))
-    for row in unit.all(SQL.early_signals, session=session, launch=launch):
-        observe(unit, session, Signal(launch, row["seq"], row["kind"], row["detail"]))
-        unit.run(SQL.took_early, session=session, launch=launch, seq=row["seq"])
-        messages.heard(unit, session, launch, None)
+    for early in unit.all(SQL.early_signals, session=session, launch=launch):
+        row, facts = need(unit, session)
+        said, seq = _kept(early), early["seq"]
+        taken = _fenced(unit, row, facts, Said(launch, seq), said)
+        words = taken or _NOTED
+        unit.run(SQL.took_early, session=session, launch=launch, seq=seq, detail=said.detail, taken=words)
+        if words in _TAKEN:
+            unit.run(SQL.unrefuse_signal, id=session)
+        _follow(unit, facts, launch, said)
 
 
 def look(unit: Unit, session: str, probe: Probe, watch: Watch | None) -> Decision:
@@ -139,42 +147,86 @@ class Heard(msgspec.Struct, frozen=True):
     submitted: str | None
 
 
+class _Read(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a signal says, as its agent means it."""
+
+    kind: SignalKind | None
+    conversation: str | None
+    submitted: str | None
+    detail: str
+
+
+#: What became of signals that were not refused.
+_TAKEN = frozenset({"taken", "repeated", _NOTED})
+
+
 def hear(unit: Unit, session: str, said: Said, source: str) -> Heard:
     """Take what an agent says; everything is kept, also what is refused and why."""
     row, facts = need(unit, session)
-    kind, conversation, submitted, text = _read(row["agent"], said)
-    taken: Taken | Literal["ahead"] | None = None
-    if said.seq > hook.now():
-        taken = "ahead"  # it would make the session deaf to all that is true until then
-    elif kind is not None:
-        taken = _take(unit, row, facts, Signal(said.launch, said.seq, kind, text)).taken
-    elif said.launch != facts.launch:
-        taken = "stale_launch" if said.launch < facts.launch else "unknown_launch"
+    read = _read(row["agent"], said)
+    taken = _fenced(unit, row, facts, said, read)
+    early = taken == "unknown_launch" and _has_begun(unit, session, said.launch)
     new = unit.run(
         SQL.add_signal,
         session=session,
         launch=said.launch,
         seq=said.seq,
-        kind=kind,
+        kind=read.kind,
         event=None if said.event is None else plain(said.event)[:_LONGEST_EVENT],
-        detail=text,
+        detail=_whole(read) if early else read.detail,
         source=source,
-        taken=taken or "noted",
+        taken=taken or _NOTED,
         at=unit.at,
     )
-    current = said.launch == facts.launch
-    if new and taken not in {None, "taken", "repeated"}:
-        unit.run(SQL.refuse_signal, id=session)
+    if new:
+        if (taken or _NOTED) not in _TAKEN:
+            unit.run(SQL.refuse_signal, id=session)
+        _follow(unit, facts, said.launch, read)
+    return Heard(taken, read.kind, read.conversation, read.submitted)
+
+
+def _fenced(unit: Unit, row: Row, facts: Facts, said: Said, read: _Read) -> Taken | Literal["ahead"] | None:
+    """Take what it says of its agent's doing into account, if it is of the present launch; None if it says nothing."""
+    if said.seq > boot_ns():
+        return "ahead"  # it would make the session deaf to all that is true until then
+    if read.kind is not None:
+        return _take(unit, row, facts, Signal(said.launch, said.seq, read.kind, read.detail)).taken
+    if said.launch == facts.launch:
+        return None
+    return "stale_launch" if said.launch < facts.launch else "unknown_launch"
+
+
+def _follow(unit: Unit, before: Facts, launch: int, read: _Read) -> None:
+    """What comes with a signal beside what its agent does: the conversation that it is of, evidence for a message."""
     # The first thing an agent says is that it is there: there is no conversation to go on with before its first turn.
-    turned = kind is not None and (kind != "idle" or facts.seq > 0)
-    if new and current and turned and conversation is not None:
-        unit.run(SQL.converse, id=session, conversation=conversation)
-    if new:  # of an earlier launch too: what was submitted then was submitted
-        messages.heard(unit, session, said.launch, submitted)
-    return Heard(taken, kind, conversation, submitted)
+    turned = read.kind is not None and (read.kind != "idle" or before.seq > 0)
+    if launch == before.launch and turned and read.conversation is not None:
+        unit.run(SQL.converse, id=before.id, conversation=read.conversation)
+    # Of an earlier launch too: what was submitted then was submitted.
+    messages.heard(unit, before.id, launch, read.submitted)
 
 
-def _read(agent_name: str, said: Said) -> tuple[SignalKind | None, str | None, str | None, str]:
+def _has_begun(unit: Unit, session: str, launch: int) -> bool:
+    """Whether somebody is bringing this launch to life."""
+    row = unit.one(SQL.launch, session=session, number=launch)
+    return row is not None and row["ended_at"] is None
+
+
+def _whole(read: _Read) -> str:
+    """All that a signal says, in the place of its words, until its launch is known."""
+    submitted = None if read.submitted is None else read.submitted[:_LONGEST_EARLY]
+    return msgspec.json.encode(msgspec.structs.replace(read, submitted=submitted)).decode()
+
+
+def _kept(early: Row) -> _Read:
+    """What was kept of a signal that came too early; one that came before its launch was begun has only its words."""
+    try:
+        return msgspec.json.decode(early["detail"], type=_Read)
+    except msgspec.DecodeError:
+        return _Read(early["kind"], None, None, early["detail"])
+
+
+def _read(agent_name: str, said: Said) -> _Read:
     if said.kind is None and said.event is None:
         message = f"A signal needs a kind ({', '.join(SIGNAL_KINDS)}) or the name of an event of its agent."
         raise Invalid(message, field="kind")
@@ -185,4 +237,4 @@ def _read(agent_name: str, said: Said) -> tuple[SignalKind | None, str | None, s
         heard = agent(agent_name).read(said.event, payload)
         kind = kind or heard.kind
         conversation, submitted, text = heard.conversation, heard.submitted, text or heard.detail
-    return kind, conversation, submitted, redact(plain(text), limit=_LONGEST_DETAIL)
+    return _Read(kind, conversation, submitted, redact(plain(text), limit=_LONGEST_DETAIL))

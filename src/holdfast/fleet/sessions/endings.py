@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.core.errors import Conflict
 from holdfast.core.propagation import queue
+from holdfast.fleet.sagas import failing
 from holdfast.fleet.sagas.kinds import CLEANUP, KILL, RESTORE, SPAWN, Cleaning, Ending
 from holdfast.fleet.sessions import door
 from holdfast.fleet.sessions.admission import Caps, admit
@@ -37,9 +38,7 @@ def ask_kill(unit: Unit, session: str, by: str) -> Row:
         return _row(unit, session)
     if row["admitted_at"] is None and not _begun(unit, row):
         unit.run(SQL.ask_to_end, id=session, at=unit.at)
-        door.observe(unit, session, Killed(row["launch"], "manually_killed", {"by": by, "while": "queued"}))
-        unit.run(SQL.release_place, id=session)
-        unit.announce(door.TOPIC)
+        failing.conclude(unit, session, Killed(row["launch"], "manually_killed", {"by": by, "while": "queued"}))
         return _row(unit, session)
     queue.cancel(unit, SPAWN, session, "its end was asked for")
     _owe_kill(unit, row, by)
@@ -81,8 +80,8 @@ def ask_restore(unit: Unit, session: str, caps: Caps) -> Row:
 
 
 def ask_restore_all(unit: Unit, caps: Caps) -> list[str]:
-    """Restore whatever was lost with its runtime or its machine; the ids."""
-    found = [row["id"] for row in unit.all(SQL.lost)]
+    """Restore whatever was lost with its runtime or its machine, which is the one of these caps; the ids."""
+    found = [row["id"] for row in unit.all(SQL.lost, host=caps.host)]
     for session in found:
         unit.run(SQL.want_restored, id=session, at=unit.at)
     admit(unit, caps)
@@ -103,5 +102,5 @@ def ask_cleanup(unit: Unit, session: str | None, host: str) -> list[str]:
             raise Conflict(f"{message} {session}")
         found = [] if row["workspace"] is None else [session]
     for each in found:
-        queue.enqueue(unit, CLEANUP, Cleaning(each), key=each)
+        queue.supersede(unit, CLEANUP, Cleaning(each), key=each)  # one that waits for its next try is done now
     return found

@@ -32,6 +32,14 @@ class Known(msgspec.Struct, frozen=True):
     age: float | None = None
 
 
+class Owed(msgspec.Struct, frozen=True):
+    """Something that is still to be done to the session: what, what keeps it waiting, and since when it is owed."""
+
+    what: str
+    why: str
+    at: str
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """All of it, as JSON has it."""
 
@@ -63,8 +71,12 @@ def explain(
     witnesses: Mapping[WitnessName, Witness] | None = None,
     pulls: Sequence[Pull] = (),
     queued: bool = False,
+    owed: Sequence[Owed] = (),
 ) -> Explanation:
-    """Explain the status; `witnesses` are those of a fresh look, where somebody has just taken one."""
+    """Explain the status; `witnesses` are those of a fresh look, where somebody has just taken one.
+
+    `owed` is what is still to be done to it, which the status does not say.
+    """
     decided = shown(facts, now, pulls=pulls, queued=queued)
     case, asked = Case(facts, pulls, queued, now), []
     for rule in RULES:
@@ -77,7 +89,10 @@ def explain(
         status=decided.status,
         axis=decided.axis,
         asked=tuple(asked),
-        known=tuple(_known(facts, now, facts.witnesses if witnesses is None else witnesses, pulls)),
+        known=(
+            *_known(facts, now, facts.witnesses if witnesses is None else witnesses, pulls),
+            *(Known(each.what, each.why, each.at, age(each.at, now)) for each in owed),
+        ),
         quarantine=facts.quarantine,
         evidence=facts.evidence,
     )
@@ -103,15 +118,17 @@ def _known(facts: Facts, now: str, witnesses: Mapping[WitnessName, Witness], pul
         yield item(f"launch {facts.launch}, {lives}", "launched", facts.launched_at)
     if facts.activity is not None:
         yield item(f"activity {facts.activity.state}", _SOURCES[facts.activity.source], facts.activity.at)
-    yield item("newest signal" if facts.heard_at else "no signal of this launch", "its hooks", facts.heard_at)
-    yield item("newest output" if facts.output_at else "no output of this launch", "its terminal", facts.output_at)
+    if facts.launch:
+        says = "its hooks" if facts.speaks == "hooks" else "its agent has no hooks"
+        yield item("newest signal" if facts.heard_at else "no signal of this launch", says, facts.heard_at)
+        yield item("newest output" if facts.output_at else "no output of this launch", "its terminal", facts.output_at)
     for name, witness in sorted(witnesses.items()):
         detail = f" ({witness.detail})" if witness.detail else ""
         yield item(f"{name} {witness.verdict}{detail}", "since", witness.since)
     if facts.watch.death is not None:
         yield item("its process is gone, the end waits for the rest", "first seen", facts.watch.death.seen_at)
     if facts.kill_asked_at is not None:
-        yield item("its end was asked for", "a person", facts.kill_asked_at)
+        yield item("its end was asked for", "through the API", facts.kill_asked_at)
     for pull in pulls:
         yield item(f"pull {pull.status}", "its forge", None)
 

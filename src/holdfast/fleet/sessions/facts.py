@@ -193,15 +193,17 @@ class Launched(msgspec.Struct, frozen=True, tag="launched"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """A spawn could not come to its end, and what it made is gone again."""
+    """A session could not be brought to its first life, and what was made for that is gone again, or named."""
 
     launch: int
     step: str
     error: str
+    #: What of it could not be taken back.
+    left: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Killed(msgspec.Struct, frozen=True, tag="killed"):
-    """A kill has proved that nothing of the launch is left."""
+    """A kill has proved that nothing of the launch runs any more."""
 
     launch: int
     reason: Reason

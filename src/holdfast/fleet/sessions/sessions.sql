@@ -45,6 +45,9 @@ UPDATE sessions SET wanted = NULL, wanted_at = NULL, admitted_at = NULL WHERE id
 -- name: refuse_signal
 UPDATE sessions SET rejected = rejected + 1 WHERE id = :id
 
+-- name: unrefuse_signal
+UPDATE sessions SET rejected = rejected - 1 WHERE id = :id AND rejected > 0
+
 -- name: note_lost
 UPDATE sessions SET lost = :total WHERE id = :id AND lost < :total
 
@@ -90,12 +93,12 @@ UPDATE launches SET ended_at = :at, exit_status = :exit_status, exit_signal = :e
 WHERE session = :session AND number = :number AND ended_at IS NULL
 
 -- name: queue
-SELECT id, project, wanted, wanted_at FROM sessions
-WHERE wanted IS NOT NULL AND admitted_at IS NULL
+SELECT id, project, host, wanted, wanted_at FROM sessions
+WHERE wanted IS NOT NULL AND admitted_at IS NULL AND (CAST(:host AS TEXT) IS NULL OR host = :host)
 ORDER BY wanted_at, project, number
 
 -- name: admitted
-SELECT project, count(*) AS sessions FROM sessions WHERE admitted_at IS NOT NULL GROUP BY project
+SELECT project, host, count(*) AS sessions FROM sessions WHERE admitted_at IS NOT NULL GROUP BY project, host
 
 -- name: caps
 SELECT id, max_sessions FROM projects ORDER BY id
@@ -204,14 +207,41 @@ SELECT last FROM session_numbers WHERE project = :project
 
 -- name: lost
 SELECT id FROM sessions
-WHERE state = 'terminated' AND reason = 'runtime_lost' AND wanted IS NULL AND launch > 0 ORDER BY id
+WHERE host = :host AND state = 'terminated' AND reason = 'runtime_lost' AND wanted IS NULL AND launch > 0
+    AND EXISTS (SELECT 1 FROM projects p WHERE p.id = sessions.project)
+ORDER BY project, number
+
+-- What is told of a reboot that is over, and not of its sessions yet.
+-- name: reboots_told
+SELECT i.id, i.started_at, i.ended_at FROM incidents i JOIN notices n ON n.key = 'incident:' || i.id
+WHERE i.host = :host AND i.cause = 'reboot' AND i.ended_at IS NOT NULL AND n.resolved_at IS NULL
+ORDER BY i.id
+
+-- One of those that ended with it, were not restored since, and still have their worktree.
+-- name: still_lost
+SELECT id FROM sessions
+WHERE host = :host AND workspace IS NOT NULL AND state = 'terminated' AND reason = 'runtime_lost'
+    AND ended_at >= :begun AND ended_at <= :over
+ORDER BY id LIMIT 1
+
+-- name: call_off_end
+UPDATE sessions SET kill_asked_at = NULL WHERE id = :id
+
+-- name: unsaid
+SELECT id FROM messages WHERE session = :session AND state IN ('queued', 'held') ORDER BY id
+
+-- What sagas still owe a session, and what keeps them from it.
+-- name: owed
+SELECT id, kind, state, attempts, reason, error, created_at, next_attempt_at FROM propagations
+WHERE key = :session AND kind IN ('fleet.spawn', 'fleet.restore', 'fleet.kill', 'fleet.cleanup')
+ORDER BY id
 
 -- name: early_signals
 SELECT seq, kind, detail FROM signals
-WHERE session = :session AND launch = :launch AND taken = 'unknown_launch' AND kind IS NOT NULL ORDER BY seq
+WHERE session = :session AND launch = :launch AND taken = 'unknown_launch' ORDER BY seq
 
 -- name: took_early
-UPDATE signals SET taken = 'taken' WHERE session = :session AND launch = :launch AND seq = :seq
+UPDATE signals SET taken = :taken, detail = :detail WHERE session = :session AND launch = :launch AND seq = :seq
 
 -- name: wanted_launches
 SELECT l.session, l.number FROM launches l JOIN sessions s ON s.id = l.session

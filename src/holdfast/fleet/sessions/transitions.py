@@ -74,7 +74,7 @@ TABLE: tuple[Transition, ...] = (
         LIVING,
         "terminated",
         "probe",
-        "A look proved its end: the process is gone, or its terminal is.",
+        "A look proved its end: its process is gone, its terminal is, or the machine was started anew.",
         ("agent_process_exited", "runtime_lost"),
     ),
     Transition(
@@ -97,8 +97,16 @@ TABLE: tuple[Transition, ...] = (
         "No sign of life and no proof of death within half an hour of looking.",
         ("probe_failure",),
     ),
-    Transition(LIVING, "terminated", "spawn", "The spawn failed, and what it made is gone.", ("error_in_process",)),
-    Transition(LIVING, "terminated", "kill", "A person ended it; nothing of it is left.", ("manually_killed",)),
+    Transition(
+        ("not_started",),
+        "terminated",
+        "spawn",
+        "It never came to life; what was made for it is gone, or its evidence names what stays.",
+        ("error_in_process",),
+    ),
+    Transition(
+        LIVING, "terminated", "kill", "Its end was asked for, and nothing of it runs any more.", ("manually_killed",)
+    ),
     Transition(
         LIVING,
         "terminated",

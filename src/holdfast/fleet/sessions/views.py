@@ -59,11 +59,28 @@ def sessions(
     return [_shown(row, rows.facts_of(row, episodes.get(row["id"])), now, queued) for row in found]
 
 
-def explain(reader: Reader, session_id: str, now: str) -> dict[str, Any]:
+def explain(reader: Reader, session_id: str, now: str, caps: Caps | None = None) -> dict[str, Any]:
     """How the status of one session came about, as JSON and in lines."""
     row, facts = door.need(reader, session_id)
-    explained = explanation.explain(facts, now, queued=_is_queued(row))
+    explained = explanation.explain(facts, now, queued=_is_queued(row), owed=_owed(reader, row, caps))
     return {**msgspec.to_builtins(explained), "lines": explained.lines()}
+
+
+def _owed(reader: Reader, row: Row, caps: Caps | None) -> list[explanation.Owed]:
+    """What is to be done to it, and what keeps it: its place in the queue, a saga that waits, one that was given up."""
+    place = admission.reasons(reader, caps).get(row["id"]) if row["wanted"] and not row["admitted_at"] else None
+    found = []
+    if place is not None:
+        found.append(explanation.Owed(f"{row['wanted']} waits as number {place[0]}", place[1], row["wanted_at"]))
+    for each in reader.all(SQL.owed, session=row["id"]):
+        act = each["kind"].rpartition(".")[2]
+        if each["state"] == "dead":
+            what = f"{act} was given up after {each['attempts']} failures (holdfast jobs show {each['id']})"
+        else:
+            what = f"{act} is owed" + (f", failures so far: {each['attempts']}" if each["attempts"] else "")
+        why = " ".join(str(each["error"] or each["reason"] or "it is under way or about to be").split())
+        found.append(explanation.Owed(what, why, each["created_at"]))
+    return found
 
 
 def _is_queued(row: Row) -> bool:

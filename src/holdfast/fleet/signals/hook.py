@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-#: The clock that goes on while the machine is suspended; its nanoseconds put signals in order.
-_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+#: The boot clock, whose nanoseconds put signals in order: the one of `core/clock.py`, which cannot be loaded here.
+BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 #: When this process began, as near as it can tell.
-_BEGUN = time.clock_gettime_ns(_BOOT)
+_BEGUN = time.clock_gettime_ns(BOOT)
 
 #: The largest payload that is passed on; longer texts in it are cut, and say so.
 PAYLOAD_BYTES = 256 * 1024
@@ -52,8 +52,8 @@ def command() -> tuple[str, ...]:
 
 
 def now() -> int:
-    """The sequence of a signal that is given now."""
-    return time.clock_gettime_ns(_BOOT)
+    """The sequence of a signal that is given now; the daemon itself reads `core/clock.py`."""
+    return time.clock_gettime_ns(BOOT)
 
 
 def _stamp() -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from holdfast.core import faults, logs
 from holdfast.core.propagation import queue
-from holdfast.fleet import processes
+from holdfast.fleet import errands, processes
 from holdfast.fleet.runtimes.port import RuntimeFailed
 from holdfast.fleet.sagas.kinds import KILL, Ending
-from holdfast.fleet.sessions import endings
+from holdfast.fleet.sessions import endings, losses
 from holdfast.fleet.sessions.rows import SQL
 from holdfast.fleet.watch import incidents
 from holdfast.fleet.watch.sweep import ACT
@@ -18,6 +18,7 @@ from holdfast.fleet.watch.sweep import ACT
 if TYPE_CHECKING:
     from holdfast.core.store.port import Reader, Row, Unit
     from holdfast.fleet.fleet import Fleet
+    from holdfast.fleet.processes import Identity
     from holdfast.fleet.watch.sweep import Sweep
 
 ADOPTED = faults.point("watch.adopted", "a daemon that starts has adopted what lives, leftovers are not reaped yet")
@@ -67,8 +68,9 @@ async def _see_boot(fleet: Fleet, *, rebooted: bool) -> None:
             return
         unit.run(SQL.see_host, host=fleet.host, boot=boot, at=unit.at, rebooted_at=unit.at if rebooted else None)
         told = unit.one(SQL.open_incident, host=fleet.host, runtime=_MACHINE, cause=_REBOOT)
-        if told is not None:  # it is over, so that the next reboot is another one; its notice stays
+        if told is not None:  # it is over, so that the next reboot is another one; its notice stays while sessions wait
             unit.run(SQL.end_incident, id=told["id"], at=unit.at)
+            losses.settle(unit, fleet.host)
         if resumes:
             endings.ask_restore_all(unit, caps)
 
@@ -123,13 +125,18 @@ async def _owe_reaping(fleet: Fleet, session: str, launch: int) -> None:
 def _reap_processes(fleet: Fleet, spared: set[str]) -> None:
     """End what bears the mark of this store and of a session that does not live; one scan, whatever their number."""
     store = fleet.means.store.uuid
-    left = [
-        each
-        for each in processes.owned(None, {"HOLDFAST_STORE": store})
-        if processes.mark(each, "HOLDFAST_STORE") == store
-        and (session := processes.mark(each, "HOLDFAST_SESSION")) is not None
-        and session not in spared
-    ]
-    if left:
-        ended = processes.end(left, _GRACE_SECONDS)
+    left: list[Identity] = []
+    gone: set[str] = set()
+    for each in processes.owned(None, {"HOLDFAST_STORE": store}):
+        if processes.mark(each, "HOLDFAST_STORE") != store:
+            continue
+        daemon = processes.mark(each, errands.DAEMON)
+        if daemon is not None:
+            # A git, or a filter of it: it is of the daemon that waited for it, whatever its session is to be now.
+            gone |= {daemon} if errands.is_left(daemon) else set()
+        elif (session := processes.mark(each, "HOLDFAST_SESSION")) is not None and session not in spared:
+            left.append(each)
+    of_gone = [{"HOLDFAST_STORE": store, errands.DAEMON: daemon} for daemon in gone]
+    if left or gone:
+        ended = processes.end(lambda: [*left, *processes.owned(None, *of_gone)], _GRACE_SECONDS)
         _log.warning("leftovers were ended", ended=len(ended.ended), stubborn=len(ended.stubborn))

@@ -80,7 +80,7 @@ def begin(unit: Unit, host: str, runtime: str, cause: str, detail: str, sessions
         "Bring them back with: holdfast restore --all",
         "unanswering": f"{runtime} on {host} does not answer; {sessions} sessions cannot be reached until it does.",
         "reboot": f"{host} was started anew, and {sessions} sessions ended with that. "
-        "Bring them back with: holdfast restore --all",
+        "Bring them back with: holdfast restore --all (or keep their work and tidy up: holdfast cleanup)",
     }
     raise_notice(
         unit,

@@ -113,7 +113,7 @@ class Watch:
         store, caps = self._fleet.means.store, self._fleet.caps()
 
         def waiting(reader: Reader) -> bool:
-            return bool(admission.waiting(reader))
+            return bool(admission.waiting(reader, caps.host))
 
         self._waiting = await store.read(waiting)
         if self._waiting:

@@ -69,8 +69,8 @@ async def show_attach(call: Call) -> Reply:
 
 async def show_explanation(call: Call) -> Reply:
     """Why the session is shown as it is."""
-    now = call.deps.clock.stamp()
-    return answer(await call.deps.store.read(lambda reader: views.explain(reader, call.path["id"], now)))
+    now, caps = call.deps.clock.stamp(), call.deps.means.one(Fleet).caps()
+    return answer(await call.deps.store.read(lambda reader: views.explain(reader, call.path["id"], now, caps)))
 
 
 async def show_timeline(call: Call) -> Reply:

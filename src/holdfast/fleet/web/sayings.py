@@ -9,6 +9,7 @@ from holdfast.core.store.port import Act
 from holdfast.core.web.routes import Access, Call, Reply, Route
 from holdfast.core.web.shapes import answer, page
 from holdfast.core.web.writes import Written, write
+from holdfast.fleet.fleet import Fleet
 from holdfast.fleet.messages import rows as messages
 from holdfast.fleet.sessions import door, views
 from holdfast.fleet.web.shapes import (
@@ -68,7 +69,10 @@ async def take_signal(call: Call) -> Reply:
     body: SignalBody = call.body
     said = door.Said(body.launch, body.seq, body.kind, body.event, body.detail)
     act = Act(call.caller.actor, call.request_id)
-    heard = await call.deps.store.unit(act, lambda unit: door.hear(unit, call.path["session"], said, "http"))
+    session = call.path["session"]
+    heard = await call.deps.store.unit(act, lambda unit: door.hear(unit, session, said, "http"))
+    # Its hook has put it into the spool before it called: it need not be read from there too.
+    call.deps.means.one(Fleet).spool.called(session, body.launch, body.seq)
     return answer(SignalTaken(heard.taken or "noted"), _ACCEPTED)
 
 

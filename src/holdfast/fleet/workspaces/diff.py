@@ -11,6 +11,7 @@ from pathlib import Path
 from holdfast.core.errors import Conflict
 from holdfast.fleet.workspaces.git import Git
 from holdfast.fleet.workspaces.place import disk
+from holdfast.fleet.workspaces.survey import ATTRIBUTES, IGNORE_RULES, UnsureError, refuse_waiting
 
 _SECONDS = 60.0
 _CHUNK = 64 * 1024
@@ -30,6 +31,7 @@ def diff(path: Path, base_commit: str, limit_bytes: int) -> Diff:
         message = f"The workspace {str(path)!r} is gone. Its work may be kept: see `holdfast kept ls`."
         raise Conflict(message, path=str(path))
     with tempfile.TemporaryDirectory(prefix="holdfast-") as scratch, disk(str(path)):
+        _sure_of_an_answer(path)
         index = Path(scratch) / "index"
         git_dir = Path(os.fsdecode(Git(path).run("rev-parse", "--absolute-git-dir")).removesuffix("\n"))
         if (git_dir / "index").exists():
@@ -41,6 +43,14 @@ def diff(path: Path, base_commit: str, limit_bytes: int) -> Diff:
         if names:
             git.run("add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=names)
         return _read(git, base_commit, limit_bytes)
+
+
+def _sure_of_an_answer(path: Path) -> None:
+    try:
+        refuse_waiting(path, IGNORE_RULES, ATTRIBUTES)
+    except UnsureError as error:
+        message = f"There is no diff of {str(path)!r}: {error}. Remove that, then try again."
+        raise Conflict(message, path=str(path)) from None
 
 
 def _read(git: Git, base: str, limit: int) -> Diff:

@@ -15,6 +15,7 @@ from typing import IO
 
 from holdfast.core.errors import Unavailable
 from holdfast.core.redact import plain, redact
+from holdfast.fleet.workspaces import errand
 
 #: What is asked of git for every command.
 #: - The person's hooks were written for the person's commands: one that prompts, pushes or fails would do so at every
@@ -106,14 +107,15 @@ class Git:
         late = threading.Event()
         with tempfile.TemporaryFile() as complaints:  # a file, because a pipe that nobody empties stops its writer
             try:
-                process = subprocess.Popen(  # noqa: S603 - fixed words, and paths are arguments of their own
-                    ["git", "-C", self.folder, *_CONFIG, *config, *words],  # noqa: S607 - the git that the person uses
-                    env=environment(self._names()),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=complaints,
-                    process_group=0,
-                )
+                with errand.starting() as marks:
+                    process = subprocess.Popen(  # noqa: S603 - fixed words, and paths are arguments of their own
+                        ["git", "-C", self.folder, *_CONFIG, *config, *words],  # noqa: S607 - the one the person uses
+                        env=environment({**self._names(), **marks}),
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=complaints,
+                        process_group=0,
+                    )
             except FileNotFoundError:
                 message = "git is not installed, so nothing can be done with repositories. See: holdfast doctor"
                 raise Unavailable(message) from None
@@ -158,7 +160,7 @@ def environment(names: Mapping[str, str]) -> dict[str, str]:
     """What git is told of the world.
 
     What was set for a git that called us (a hook, an alias) must not point this one at another repository, and our own
-    secrets are nothing for the filters that git runs.
+    secrets are nothing for the filters that git runs. Whose it is comes on top of this: see `errand.py`.
     """
     env = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "HOLDFAST_"))}
     return env | {

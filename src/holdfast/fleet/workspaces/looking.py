@@ -12,7 +12,18 @@ from pathlib import Path
 from holdfast.fleet.workspaces.git import TREE_SECONDS, Git
 from holdfast.fleet.workspaces.manifest import Area, Manifest
 from holdfast.fleet.workspaces.place import SIGN, Place
-from holdfast.fleet.workspaces.survey import Hasher, Ignoring, Survey, UnsureError, chunks_of, told, whole, work
+from holdfast.fleet.workspaces.survey import (
+    IGNORE_RULES,
+    Hasher,
+    Ignoring,
+    Survey,
+    UnsureError,
+    chunks_of,
+    refuse_waiting,
+    told,
+    whole,
+    work,
+)
 
 #: What ties git's folder to its place; it is made anew where a capture is put back.
 _TIES = frozenset({b"gitdir", b"commondir", b"locked", SIGN.encode(), f"{SIGN}.new".encode()})
@@ -36,6 +47,10 @@ def leave_ties(path: bytes) -> bool:
 
 def look(place: Place, git_dir: Path, *, ignored: bool) -> Manifest:
     """All that is there, every byte of it read."""
+    # Before git is asked anything: what it opens may be a fifo, and it would not come back within a person's patience.
+    refuse_waiting(git_dir, below=os.fsencode(git_dir))
+    if not ignored:
+        refuse_waiting(place.path, IGNORE_RULES)
     git = Git(place.path, git_dir, seconds=TREE_SECONDS)
     answer = git.ask("rev-parse", "--show-object-format", "HEAD^{commit}")
     algorithm, _, head = answer.text.partition("\n")

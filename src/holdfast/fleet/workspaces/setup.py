@@ -15,6 +15,7 @@ from typing import IO
 from holdfast.core import faults
 from holdfast.core.clock import SYSTEM, Clock
 from holdfast.core.redact import plain, redact
+from holdfast.fleet.workspaces import errand
 from holdfast.fleet.workspaces.place import disk
 
 #: How much of the commands' words is recorded, and how much of their end is told with a failure.
@@ -81,7 +82,7 @@ class Setup:
     def run(self, command: str, record: _Record) -> Failure | None:
         """Run one command to its end; whatever it leaves behind in its group is ended with it."""
         record.tail = b""
-        with disk(str(self.path)):
+        with disk(str(self.path)), errand.starting():  # the marks of its launch are in its environment already
             process = subprocess.Popen(  # noqa: S603 - the project's own words, which its owner wrote for a shell
                 ["/bin/sh", "-c", command],
                 cwd=self.path,

@@ -139,6 +139,40 @@ def work(top: Path, hasher: Hasher, ignoring: Ignoring, tracked: frozenset[bytes
     return survey
 
 
+#: What git reads in every folder that it looks at for untracked files, and what it reads besides for a diff.
+IGNORE_RULES, ATTRIBUTES = b".gitignore", b".gitattributes"
+_GIT_FOLDER = b".git"
+
+
+def refuse_waiting(top: Path, *names: bytes, below: bytes = b"") -> None:
+    """Raise where git would wait for ever for somebody to write: at a fifo or a device in the place of its files.
+
+    Those are all files of these names, and all that is in a folder `.git`. With `below` the folder itself is one of
+    those, and has this name.
+    """
+    root = os.fsencode(top)
+    device = os.lstat(root).st_dev
+    todo = [(b"", bool(below))]
+    while todo:
+        folder, is_gits = todo.pop()
+        with os.scandir(os.path.join(root, folder)) as listed:
+            for entry in listed:
+                relative = os.path.join(folder, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.stat(follow_symlinks=False).st_dev == device:
+                        todo.append((relative, is_gits or entry.name == _GIT_FOLDER))
+                elif (is_gits or entry.name in names) and _waits(entry):
+                    where = told(os.path.join(below, relative))
+                    raise UnsureError(f"{where} is a fifo or a device: git would wait for it")
+
+
+def _waits(entry: os.DirEntry[bytes]) -> bool:
+    """Whether one who opens it may wait. A link is not followed, and to a socket nobody comes by opening it."""
+    if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+        return False
+    return not stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+
+
 @dataclass(frozen=True, slots=True)
 class _Rules:
     ignoring: Ignoring

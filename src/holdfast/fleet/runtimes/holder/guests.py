@@ -86,6 +86,8 @@ class Guest(Typist):
                 self._say(wire.DONE, holder.ended)
             case wire.SCREEN:
                 self._say(wire.DONE, self._screen())
+            case wire.MODE:
+                self._say(wire.DONE, wire.LINES if holder.reads_lines() else b"")
             case wire.PASTE:
                 before, after = _BRACKETS if holder.terminal.pastes_in_brackets else (b"", b"")
                 self._type(before + payload + after, closes=bool(after))

@@ -24,6 +24,8 @@ _READ = 65_536
 #: Reads from the terminal in one turn, so that an agent that floods it lets guests be heard.
 _TURNS = 16
 _LAST_TURNS = 64
+#: Where the local modes stand in what `tcgetattr` tells.
+_FLAGS = 3
 #: Guests at a time; beyond them the one that is there longest without being attached goes.
 _GUESTS = 32
 _BROKEN = select.EPOLLHUP | select.EPOLLERR
@@ -98,6 +100,13 @@ class Holder:
         size = rows.to_bytes(2, sys.byteorder) + columns.to_bytes(2, sys.byteorder) + bytes(4)
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
         self.terminal.resize(columns, rows)
+
+    def reads_lines(self) -> bool:
+        """Whether the terminal gathers what is typed into lines, and cuts the long ones."""
+        try:
+            return bool(termios.tcgetattr(self._master)[_FLAGS] & termios.ICANON)
+        except termios.error:
+            return False  # nobody has it open any more
 
     # --- the agent ---------------------------------------------------------------------------------------------------
 

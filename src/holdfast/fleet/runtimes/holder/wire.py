@@ -11,7 +11,9 @@ from holdfast.fleet.runtimes.holder import files
 #: Kinds of frames. A guest asks one thing at a time; the answer is DONE, or REFUSED with words for people, or, to what
 #: only a living agent can be asked, GONE.
 #: STATUS is answered with how the agent ended, SCREEN with `row column` and the lines; END before the holder goes.
-STATUS, SCREEN, PASTE, INPUT, ATTACH, RESIZE, END = b"W", b"S", b"P", b"I", b"A", b"Z", b"E"
+#: MODE is answered with LINES where the terminal gathers what is typed into lines.
+STATUS, SCREEN, MODE, PASTE, INPUT, ATTACH, RESIZE, END = b"W", b"S", b"M", b"P", b"I", b"A", b"Z", b"E"
+LINES = b"lines"
 DONE, REFUSED, GONE, OUTPUT = b"=", b"!", b"0", b"O"
 #: What a starter tells the daemon: the name is its own now, or it is taken (or was); and then DONE or REFUSED.
 LOCKED, TAKEN = b"L", b"T"
