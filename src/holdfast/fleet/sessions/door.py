@@ -31,6 +31,7 @@ from holdfast.fleet.sessions.facts import (
     Watch,
 )
 from holdfast.fleet.sessions.transitions import TERMINAL
+from holdfast.fleet.signals.spool import shortened
 from holdfast.notify.notices import raise_notice
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _has_begun(unit: Unit, session: str, launch: int) -> bool:
 
 def _whole(read: _Read) -> str:
     """All that a signal says, in the place of its words, until its launch is known."""
-    submitted = None if read.submitted is None else read.submitted[:_LONGEST_EARLY]
+    submitted = None if read.submitted is None else shortened(read.submitted, _LONGEST_EARLY)
     return msgspec.json.encode(msgspec.structs.replace(read, submitted=submitted)).decode()
 
 

@@ -222,3 +222,11 @@ def same_text(given: str, submitted: str) -> bool:
     if cut is None:
         return given == submitted
     return len(given) == int(cut[1]) and given.startswith(submitted[: cut.start()])
+
+
+def shortened(text: str, most: int) -> str:
+    """A submitted text cut to so many characters, in the way of a hook: it says how many there were in all."""
+    if len(text) <= most:
+        return text
+    cut = _CUT_MARK.search(text)
+    return text[:most] + CUT.format(len(text) if cut is None else cut[1])
