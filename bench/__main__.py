@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import daemon, fleet, propagation, report, store, stream
+from bench import daemon, fleet, propagation, pulls, report, store, stream
 from bench.contender import ROOT, ContenderError
 from bench.figures import Figure, percentile
 from bench.machine import Others, about, allow_many_files, fsync_ms, scratch
@@ -28,6 +28,9 @@ MEASURES: dict[str, Measure] = {
     "fleet-one": fleet.one,
     "fleet-10": fleet.ten,
     "fleet-40": fleet.forty,
+    "pulls-nudge": pulls.nudge,
+    "pulls-reduce": pulls.reduce,
+    "pulls-idle": pulls.idle,
 }
 
 

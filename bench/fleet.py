@@ -88,10 +88,10 @@ def _opened(run: Run, name: str) -> Iterator[Contender]:
             yield contender
             run.others.spare(ask(contender, "close")["elsewhere"])
     finally:
-        _end_left(Path(where) / STARTED)
+        end_left(Path(where) / STARTED)
 
 
-def _end_left(notes: Path) -> None:
+def end_left(notes: Path) -> None:
     """End what a fleet has started and left behind: its own process was killed because it did not answer."""
     lines = notes.read_text().splitlines() if notes.exists() else []
     for pid, since in (line.split() for line in lines):

@@ -214,9 +214,13 @@ class Fleet:
         return self.rows("SELECT runtime, cause, sessions, ended_at FROM incidents ORDER BY id")
 
     def owed(self) -> list[dict[str, Any]]:
-        """What is still to be done to sessions; what is only to be said to them may wait for a restore."""
+        """What is still to be done to sessions; what is to be said to them, or looked at in a minute, may wait."""
         found = self.rows("SELECT kind, key, state, reason, error FROM propagations WHERE state <> 'dead'")
-        return [each for each in found if each["kind"].startswith("fleet.") and each["kind"] != "fleet.message"]
+        return [
+            each
+            for each in found
+            if each["kind"].startswith("fleet.") and each["kind"] not in {"fleet.message", "fleet.pull"}
+        ]
 
     # --- what the agent says of itself -------------------------------------------------------------------------
 

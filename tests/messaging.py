@@ -19,7 +19,7 @@ import msgspec
 
 import runtimes
 from holdfast.core.clock import SYSTEM
-from holdfast.core.propagation.kinds import Kind, Registry
+from holdfast.core.propagation.kinds import Handler, Kind, Registry
 from holdfast.core.propagation.pack import PROPAGATION
 from holdfast.core.propagation.runner import Runner
 from holdfast.core.store.pack import CORE
@@ -31,6 +31,7 @@ from holdfast.fleet.agents.registry import agent
 from holdfast.fleet.messages import rows
 from holdfast.fleet.messages.delivery import Delivery
 from holdfast.fleet.messages.kinds import MESSAGE
+from holdfast.fleet.reactions.handling import handlers
 from holdfast.fleet.runtimes.port import Handle, Place, Runtime
 from holdfast.fleet.runtimes.recording import Recording
 from holdfast.fleet.sessions import door
@@ -46,6 +47,7 @@ LIMIT = 30.0
 SESSION, PROJECT = "app-1", "app"
 NOTICES = query("notices", sqlite="SELECT kind, key, text, resolved_at FROM notices ORDER BY id")
 LIVE = query("live", sqlite="SELECT count(*) AS n FROM propagations WHERE kind = 'fleet.message' AND state <> 'dead'")
+UNTOLD = query("untold", sqlite="SELECT id FROM nudges WHERE state = 'owed' AND reaction <> 'no-signal'")
 OWED = query("owed", sqlite="SELECT * FROM propagations WHERE kind = 'fleet.message' ORDER BY id")
 
 
@@ -231,9 +233,10 @@ class Stage:
 
     @asynccontextmanager
     async def delivering(self, kind: Kind[Any] = MESSAGE, **more: Any) -> AsyncIterator[Runner]:
-        """Bring messages to agents meanwhile."""
+        """Bring messages to agents meanwhile, and tell people of them."""
         delivery = Delivery(self.store, SYSTEM, lambda _: self.outside.runtime, agent, self.outside.recording)
-        runner = Runner(self.store, Registry([kind], {kind: delivery}), SYSTEM, drain_seconds=0.0, **more)
+        known: dict[Kind[Any], Handler] = {kind: delivery, **handlers(self.store, SYSTEM)}
+        runner = Runner(self.store, Registry(known, known), SYSTEM, drain_seconds=0.0, **more)
         await runner.start()
         try:
             yield runner

@@ -38,9 +38,10 @@ def up() -> int:
             return status
     program, data = shown(ROOT / ".venv" / "bin" / "holdfast"), shown(DATA)
     print("\nNext, type:\n")
-    print(f"  {program} status --data {data}        # is it well?")
-    print(f"  {program} project ls --data {data}    # the demo project")
-    print(f"  {program} events -f --data {data}     # everything that happens, as it happens")
+    print(f"  {program} ls --watch --data {data}    # two agents: one breaks a check and mends it, one asks")
+    print(f"  {program} pulls ls --data {data}      # what the first one did, and how its check went")
+    print(f"  {program} notices ls --data {data}    # what waits for you: a merge, and a question")
+    print(f"  {program} open --data {data}          # all of it on one page")
     print("\n`make stop` ends it.")
     return 0
 

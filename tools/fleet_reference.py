@@ -1,4 +1,4 @@
-"""The pages of docs/reference about the fleet: its sessions, and the agents it knows."""
+"""The pages of docs/reference about the fleet: its sessions, its reactions, and the agents it knows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast.fleet.agents import scripted_steps
 from holdfast.fleet.agents.registry import AGENTS
+from holdfast.fleet.reactions import table as reaction_table
 from holdfast.fleet.sessions import status, transitions
 
 #: What `make test-agents` has seen of the real programs.
@@ -24,6 +25,16 @@ def sessions(note: str) -> str:
         "about.\n\n"
         f"## Transitions\n\n{transitions.reference()}\n"
         f"## Status\n\nThe first rule that answers decides.\n\n{status.reference()}"
+    )
+
+
+def reactions(note: str) -> str:
+    """The table of reactions."""
+    return (
+        f"# Reactions\n\n{note}\nWhat the facts of a session and of its pulls owe, once each, in this order. A project "
+        "sets `text`, `cap`, `to` and `off` of each: `holdfast project set ID --reaction ci-failed.cap=2`. A text may "
+        "name `{session}`, `{project}`, `{pull}`, `{branch}`, `{base}` and `{title}`. Each is told by a propagation "
+        f"`reaction.<name>`; what is beyond its cap is told to people once.\n\n{reaction_table.reference()}"
     )
 
 

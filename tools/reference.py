@@ -17,6 +17,7 @@ import typer
 
 import fleet_reference
 import holdfast
+import notify_reference
 from holdfast import settings
 from holdfast.cli.main import app
 from holdfast.core import faults
@@ -107,7 +108,7 @@ def routes(found: list[ModuleType]) -> str:
 
 def _kind(annotation: object) -> str:
     text = annotation.__name__ if type(annotation) is type else str(annotation)
-    return re.sub(r"\b(?:typing|pathlib)\.(?:_local\.)?", "", text)
+    return re.sub(r"\b(?:typing|pathlib|holdfast\.sections)\.(?:_local\.)?", "", text)
 
 
 def _default(field: Any) -> str:
@@ -128,7 +129,8 @@ def settings_page() -> str:
         "name: `log.level` is `level` under `[log]`. A variable goes before the file, the command line before both. An "
         "unknown key is an error that names the nearest known one.\n"
     )
-    return "\n".join(["# Settings\n", _NOTE, words, table(("key", "variable", "type", "default", "meaning"), rows)])
+    listed = table(("key", "variable", "type", "default", "meaning"), rows)
+    return "\n".join(["# Settings\n", _NOTE, words, listed, notify_reference.channel_settings(table, _default)])
 
 
 def points() -> str:
@@ -273,7 +275,9 @@ def pages() -> dict[str, str]:
         "events": lambda: events(packs),
         "acts": lambda: acts(packs),
         "propagations": lambda: propagations(packs),
+        "notices": lambda: notify_reference.notices(_NOTE, packs, table),
         "sessions": lambda: fleet_reference.sessions(_NOTE),
+        "reactions": lambda: fleet_reference.reactions(_NOTE),
         "agents": lambda: fleet_reference.agents(_NOTE, table),
     }
     written = {f"{REFERENCE}/{name}.md": make().rstrip() + "\n" for name, make in made.items()}

@@ -31,10 +31,12 @@ _BASE = "/api/v1/sessions"
 class Ours(Fleet):
     """The daemon, and a client of it."""
 
+    runtime = "tmux"
+
     def __init__(self, folder: Path, port: int) -> None:
         super().__init__(folder, "agent")
         self.port, self.data = port, folder / "data"
-        settings = {"RUNTIME": "tmux", "MAX_SESSIONS": "1000", "MIN_FREE_MEMORY_MB": "0"}
+        settings = {"RUNTIME": self.runtime, "MAX_SESSIONS": "1000", "MIN_FREE_MEMORY_MB": "0"}
         given = {f"HOLDFAST_FLEET_{name}": value for name, value in settings.items()}
         self.env = self.environment(PYTHONPATH=str(ROOT / "src"), XDG_RUNTIME_DIR=str(self.short), **given)
         self.program = [sys.executable, "-m", "holdfast"]
@@ -56,9 +58,13 @@ class Ours(Fleet):
         self._until_ready()
         self.token = (self.data / "token").read_text().strip()
         if first:
-            options = {"command": [str(self.agent)]}
-            project = {"path": str(self.repo), "id": "bench", "agent": "command", "options": options}
-            self.call("POST", "/api/v1/projects", {**project, "max_sessions": 1000})
+            self.register()
+
+    def register(self) -> None:
+        """Make the repository a project."""
+        options = {"command": [str(self.agent)]}
+        project = {"path": str(self.repo), "id": "bench", "agent": "command", "options": options}
+        self.call("POST", "/api/v1/projects", {**project, "max_sessions": 1000})
 
     def _until_ready(self) -> None:
         deadline = time.monotonic() + _UP_SECONDS

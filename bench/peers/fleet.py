@@ -248,12 +248,17 @@ class Fleet:
         questions: dict[str, Callable[..., Answer]] = {
             "start": self._started, "spawn": self.spawn, "list": self.list_all, "talk": self.talk,
             "pids": self.pids, "settle": self.settle, "crash": self.crash, "close": self.close,
+            **self.handlers(),
         }  # fmt: skip
         signal.signal(signal.SIGTERM, _leave)
         try:
             serve(questions)
         finally:
             self.close()
+
+    def handlers(self) -> dict[str, Callable[..., Answer]]:
+        """Questions that only this fleet is asked."""
+        return {}
 
     def _started(self) -> Answer:
         begin = time.perf_counter()

@@ -51,8 +51,9 @@ def packs() -> tuple[Pack, ...]:
     from holdfast.core.store.pack import CORE  # noqa: PLC0415
     from holdfast.fleet import FLEET  # noqa: PLC0415
     from holdfast.notify import NOTIFY  # noqa: PLC0415
+    from holdfast.page import PAGE  # noqa: PLC0415
 
-    return (CORE, PROPAGATION, NOTIFY, FLEET)
+    return (CORE, PROPAGATION, NOTIFY, FLEET, PAGE)
 
 
 @dataclass(frozen=True)

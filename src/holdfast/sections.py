@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import json
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 def listed(value: object) -> object:
@@ -86,6 +89,21 @@ class FleetSettings(Section):
     keep_signals: int = Field(
         1_000, ge=10, le=1_000_000, description="The newest signals that are kept of each session."
     )
+    check_seconds: float = Field(
+        1_800.0, ge=1, le=86_400, description="A check of a pull that runs longer is ended, and has failed."
+    )
+    check_memory_mb: int = Field(
+        4_096, ge=0, le=10_000_000, description="Address space of each process of a check; 0 is without a bound."
+    )
+    check_disk_mb: int = Field(
+        10_240, ge=1, le=10_000_000, description="A check that writes more than this is ended, and has failed."
+    )
+    checks_at_once: int = Field(
+        2, ge=1, le=256, description="Checks that run at once, of all pulls; others wait for their turn."
+    )
+    forge_seconds: float = Field(
+        2.0, ge=0.1, le=300, description="Between two looks at whether branches of pulls, or their bases, have moved."
+    )
 
 
 class StreamSettings(Section):
@@ -141,3 +159,120 @@ def _is_host(text: str) -> bool:
             return False
         return True
     return bool(text) and not any(mark in text for mark in "/@ *:[]")
+
+
+class NoticeSettings(Section):
+    """Notices: how much is kept of those that are over or acknowledged. What is open is never removed."""
+
+    keep_days: float = Field(90.0, ge=2, le=36_500, description="Notices that are over for longer are removed.")
+    keep_rows: int = Field(10_000, ge=100, le=10_000_000, description="The most notices that are over and kept.")
+
+
+class ChannelSettings(Section):
+    """One way by which notices reach people."""
+
+    type: Literal["desktop", "webhook"] = Field(description="What it is.")
+    kinds: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        ("*",), description="The kinds of notices that it takes, `*` for all of them."
+    )
+    raised: bool = Field(default=True, description="Whether it takes notices when they are raised.")
+    escalated: bool = Field(default=True, description="Whether it takes them once more when nobody acknowledges them.")
+    url: str | None = Field(
+        None, description="`webhook`: the address, https:// or on this machine; with `insecure` any http:// one."
+    )
+    secret_file: Path | None = Field(
+        None,
+        description="`webhook`: a file (mode 0600) with the secret that signs, `whsec_` and base64; for the time of a "
+        "change the new and the old one. A path may be relative to the settings file.",
+    )
+    secret_env: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="`webhook`: the variable that holds it instead."
+    )
+    insecure: bool = Field(default=False, description="`webhook`: whether http:// to other machines is allowed.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        only = ("url", "secret_file", "secret_env", "insecure")
+        if self.type == "desktop":
+            given = [name for name in only if getattr(self, name)]
+            if given:
+                message = f"a desktop has no {given[0]}; remove it, or set type to webhook"
+                raise ValueError(message)
+            return self
+        if self.url is None:
+            message = "a webhook needs a url"
+            raise ValueError(message)
+        _require_address(self.url, insecure=self.insecure)
+        if (self.secret_file is None) == (self.secret_env is None):
+            message = "a webhook needs its secret: set either secret_file or secret_env"
+            raise ValueError(message)
+        return self
+
+    def shown(self) -> dict[str, Any]:
+        """It without what gives anybody access: of the address only the host."""
+        found = self.model_dump(mode="json", exclude_defaults=True)
+        if self.url is not None:
+            parts = urlsplit(self.url)
+            found["url"] = f"{parts.scheme}://{parts.netloc}/..."
+        return found
+
+
+_CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+
+
+def channel_tables(value: object) -> object:
+    """The tables of channels as they stand in the file, or in a variable as JSON; names of both kinds checked."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            message = f"is not a JSON object: {error}"
+            raise ValueError(message) from None
+    if not isinstance(value, dict):
+        message = "is a table of channels, [channels.<name>] each"
+        raise ValueError(message)  # noqa: TRY004 - what is raised here is told to the person
+    known = sorted(ChannelSettings.model_fields)
+    for name, table in value.items():
+        if not _CHANNEL.fullmatch(name):
+            message = f"the name of a channel is made of small letters, digits and hyphens, not {name!r}"
+            raise ValueError(message)
+        for key in table if isinstance(table, dict) else ():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+                message = f"{name} has a setting {key!r} that there is not; the nearest known one is {near!r}"
+                raise ValueError(message)
+    return value
+
+
+def channels_beside(folder: Path, tables: Any) -> Any:
+    """The same tables of channels, with paths that mean the same wherever the daemon is started."""
+    found = {}
+    for name, table in tables.items():
+        file = table.get("secret_file") if isinstance(table, dict) else None
+        found[name] = table | {"secret_file": str(folder / file)} if isinstance(file, str) and file else table
+    return found
+
+
+def _require_address(url: str, *, insecure: bool) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname is not None and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is none
+        good = False
+    if not good or not url.isprintable() or not url.isascii() or " " in parts.netloc:
+        message = "url is not an address; write https://host/path, with what is not ASCII percent-encoded"
+        raise ValueError(message)
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        message = "url holds a name, a password or a fragment, which are not sent; put what lets us in into the query"
+        raise ValueError(message)
+    if parts.scheme == "http" and not insecure and not _is_here(parts):
+        message = "url is http:// to another machine; use https://, or set insecure = true if everybody may read it"
+        raise ValueError(message)
+
+
+def _is_here(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -18,12 +18,16 @@ from holdfast.core.redact import redact_url
 from holdfast.sections import (
     AccessSettings,
     ChangesSettings,
+    ChannelSettings,
     FleetSettings,
     LogSettings,
+    NoticeSettings,
     PropagationSettings,
     Section,
     StoreSettings,
     StreamSettings,
+    channel_tables,
+    channels_beside,
     listed,
 )
 
@@ -31,7 +35,11 @@ PREFIX = "HOLDFAST_"
 FILE = "holdfast.toml"
 #: Variables that carry our prefix and are no settings: they belong to the data folder, to agents, the CLI and tests.
 NOT_SETTINGS = frozenset(
-    PREFIX + name for name in ("DATA", "SESSION", "PROJECT", "LAUNCH", "URL", "TOKEN", "STORE", "SPOOL", "FAULTS")
+    PREFIX + name
+    for name in (
+        *("DATA", "SESSION", "PROJECT", "LAUNCH", "URL", "TOKEN", "STORE", "SPOOL", "FAULTS"),
+        *("PULL", "CHECK", "HEAD", "BASE"),
+    )
 )
 Role = Literal["api", "worker", "provisioner"]
 ROLES: tuple[Role, ...] = ("api", "worker", "provisioner")
@@ -134,8 +142,15 @@ class Settings(PlaceSettings):
     fleet: FleetSettings = Field(default_factory=FleetSettings)
     stream: StreamSettings = Field(default_factory=StreamSettings)
     access: AccessSettings = Field(default_factory=AccessSettings)
+    notices: NoticeSettings = Field(default_factory=NoticeSettings)
+    channels: dict[str, ChannelSettings] = Field(
+        {},
+        description="The ways by which notices reach people: a table `[channels.<name>]` for each, as below. In the "
+        "variable they are one JSON object.",
+    )
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+    _channels = field_validator("channels", mode="before")(channel_tables)
 
     @classmethod
     def settings_customise_sources(
@@ -189,7 +204,12 @@ class Settings(PlaceSettings):
             if key == "database" and value is not None:
                 value = redact_url(str(value))
             shown = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-            yield key, shown, self._sources.get(key, "default")
+            source = self._sources.get(key, "default")
+            if key == "channels" and self.channels:
+                for name, channel in self.channels.items():
+                    yield f"channels.{name}", channel.shown(), source
+            else:
+                yield key, shown, source
 
 
 def split_listen(value: str) -> tuple[str, int]:
@@ -274,6 +294,8 @@ def _from_file(file: Path, *, required: bool) -> dict[str, object]:
 def _beside(file: Path, found: dict[str, object]) -> dict[str, object]:
     """The same settings, with paths that mean the same wherever the daemon is started."""
     paths = {key: value for key, value in found.items() if key in PATHS and isinstance(value, str) and value}
+    if isinstance(found.get("channels"), dict):
+        found = found | {"channels": channels_beside(file.absolute().parent, found["channels"])}
     return found | {key: str(file.absolute().parent / value) for key, value in paths.items()}
 
 

@@ -17,6 +17,7 @@ from holdfast.fleet.sessions.facts import Killed, Probe, Reading
 from manual_clock import ManualClock
 from messaging import ACT, NOTICES, OWED, PACKS, PROJECT, add_session, is_alive
 from messaging_world import History, happening
+from reacting import told as told_of
 
 if TYPE_CHECKING:
     from conftest import StoreMaker
@@ -106,6 +107,7 @@ async def test_late_evidence_settles_what_was_unknown(history: History) -> None:
     await history.store.unit(ACT, lambda unit: rows.move(unit, number, "queued", "typed", None))
     await history.store.unit(ACT, lambda unit: unit.run(rows.SQL.intend, id=number, launch=1, offset_at=0))
     await history.store.unit(ACT, lambda unit: rows.move(unit, number, "typed", "unknown", "nobody knows"))
+    await told_of(history.store, history.clock)
     (told,) = await history.store.read(lambda reader: reader.all(NOTICES))
     assert (told["kind"], told["resolved_at"]) == ("delivery-unknown", None)
     assert "nobody knows" in told["text"]
@@ -180,6 +182,7 @@ async def test_a_delivery_that_is_given_up_settles_its_message(history: History)
 
     await history.store.unit(ACT, work)
     assert [name for name, _ in await history.states()] == ["failed", "unknown"]
+    await told_of(history.store, history.clock)
     assert len(await history.store.read(lambda reader: reader.all(NOTICES))) == 1
 
 

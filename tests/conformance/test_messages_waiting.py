@@ -13,6 +13,7 @@ from holdfast.fleet.messages.kinds import MESSAGE
 from manual_clock import ManualClock
 from messaging import ACT, NOTICES, OWED, PACKS, PROJECT
 from messaging_world import History
+from reacting import told as told_of
 
 if TYPE_CHECKING:
     from conftest import StoreMaker
@@ -191,8 +192,9 @@ async def test_a_message_ends_when_its_delivery_is_cancelled(history: History, s
     await history.store.unit(ACT, cancel)
     assert [await state(number) for number in numbers] == ["suppressed", "unknown", "queued"]
     assert "by hand" in (await history.message(numbers[0]))["reason"]
-    (told,) = await history.store.read(lambda reader: reader.all(NOTICES))
-    assert "by hand" in told["text"]
     history.world.hung = False
     await history.drive(30)
     assert (await state(numbers[2]), history.world.consumed) == ("confirmed", ["three"])
+    await told_of(history.store, history.clock)
+    (told,) = await history.store.read(lambda reader: reader.all(NOTICES))
+    assert "by hand" in told["text"]

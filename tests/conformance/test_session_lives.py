@@ -44,7 +44,8 @@ def add_project(unit: Unit, most: int = 50) -> None:
     empty = dict.fromkeys(("checks", "setup", "copy", "link"), "[]")
     unit.run(
         projects.SQL.add, id=PROJECT, path="/nowhere", agent="scripted", forge="local", max_sessions=most,
-        created_at=unit.at, base=None, options="{}", **empty,
+        created_at=unit.at, base=None, options="{}", checks_how="in_order", merge_by="person", merge_how="merge",
+        reactions="{}", **empty,
     )  # fmt: skip
 
 

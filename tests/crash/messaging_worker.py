@@ -17,7 +17,7 @@ from holdfast.core.store.opening import StoreConfig, open_store
 from holdfast.core.store.port import Reader
 from holdfast.fleet.messages import decider, delivery, rows
 from holdfast.fleet.messages.kinds import MESSAGE
-from messaging import PACKS, SESSION, Outside, Stage
+from messaging import PACKS, SESSION, UNTOLD, Outside, Stage
 
 #: Leases so short that a test need not wait for them; one daemon lives at a time.
 BRIEF = Timeouts(call=1, item=2, lease=2.5)
@@ -34,8 +34,10 @@ class Given(msgspec.Struct):
 
 
 def under_way(reader: Reader) -> list[str]:
+    """What still moves, and what people are about to be told."""
     found = rows.page(reader, SESSION, 0, 100)
-    return [row["state"] for row in found if row["state"] in {"queued", "typed", "submitted"}]
+    moving = [row["state"] for row in found if row["state"] in {"queued", "typed", "submitted"}]
+    return moving + ["untold" for _ in reader.all(UNTOLD)]
 
 
 async def deliver(given: Given) -> None:

@@ -20,7 +20,12 @@ PUBLIC = {("GET", "/healthz"), ("GET", "/readyz")}
 #: Writes that leave no act: one stores nothing, and a signal is a record of its own.
 STORES_NOTHING = {("POST", "/api/v1/tickets"), ("POST", "/api/v1/sessions/{session}/signals")}
 #: Bodies that are taken where an empty one is not.
-VALID = {"POST /api/v1/sessions/{id}/messages": {"text": "hello"}}
+VALID: dict[str, dict[str, object]] = {
+    "POST /api/v1/sessions/{id}/messages": {"text": "hello"},
+    "POST /api/v1/pulls/{id}/comments": {"text": "hello"},
+    "POST /api/v1/pulls/{id}/reviews": {"verdict": "approve"},
+    "POST /api/v1/pulls/{id}/resolve": {"thread": "1"},
+}
 WRITES = [route for route in ROUTES if route.method != "GET"]
 READS = [route for route in ROUTES if route.method == "GET" and route.raw is None]
 WITH_BODY = [route for route in ROUTES if route.body is not None]
@@ -124,6 +129,7 @@ async def test_every_route_is_reached_by_those_it_names_and_nobody_else(served: 
     reach = {
         Access.PUBLIC: {None, "wrong", *scopes},
         Access.READ: {"admin", "read"},
+        Access.BROWSER: {"admin", "read"},
         Access.ADMIN: {"admin"},
         Access.SESSION: {"admin", "session:s1"},
     }
@@ -306,7 +312,7 @@ async def test_an_id_that_cannot_be_is_not_found_and_changes_nothing(route: Rout
 async def test_an_address_that_is_not_there_and_a_method_that_it_does_not_take_are_told_apart(served: Served) -> None:
     nowhere = await served.boss.get("/api/v1/nothing")
     assert (nowhere.status_code, code(nowhere)) == (404, "not_found")
-    for path in ("/", "/docs", "/redoc", "/openapi.json", "/api/v1/projects/", "/api/v1/projects/a/b"):
+    for path in ("/page", "/docs", "/redoc", "/openapi.json", "/api/v1/projects/", "/api/v1/projects/a/b"):
         assert (await served.boss.get(path)).status_code == 404
     wrong = await served.boss.put("/api/v1/projects/x")
     assert (wrong.status_code, code(wrong)) == (405, "method_not_allowed")

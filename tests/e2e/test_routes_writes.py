@@ -180,6 +180,10 @@ async def test_a_project_is_added_shown_changed_and_removed(served: Served) -> N
         "copy": [],
         "link": [],
         "options": {},
+        "checks_how": "in_order",
+        "merge_by": "person",
+        "merge_how": "merge",
+        "reactions": {},
     }
     assert (await served.boss.get(f"{PROJECTS}/my-repo-1")).json() == project
     assert (await served.boss.get(PROJECTS)).json() == {"items": [project], "next": None}

@@ -72,7 +72,7 @@ def test_ten_sessions_live_on_over_kill9_of_their_daemon(tmp_path: Path, runtime
             assert len(subject.journal(each, "start")) == 1
         for each in others:
             assert [line["text"] for line in subject.journal(each, "message")] == [f"more for {each}"]
-        assert subject.notices() == []
+        assert {each["kind"] for each in subject.notices()} <= {"agent-needs-input"}
         assert len(subject.places()) == TEN
 
 

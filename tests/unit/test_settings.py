@@ -45,10 +45,18 @@ BAD = {
     "fleet.sweep_seconds": "0.1",
     "fleet.record_bytes": "1",
     "fleet.keep_signals": "1",
+    "fleet.check_seconds": "0",
+    "fleet.check_memory_mb": "-1",
+    "fleet.check_disk_mb": "0",
+    "fleet.checks_at_once": "0",
+    "fleet.forge_seconds": "0",
     "access.hosts": "https://not-a-host/",
     "access.origins": "not-an-origin",
     "access.ticket_seconds": "601",
     "access.body_bytes": "1",
+    "notices.keep_days": "1",
+    "notices.keep_rows": "1",
+    "channels": "desk",
 }
 
 

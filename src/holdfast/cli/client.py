@@ -45,6 +45,10 @@ class Client:
         """What a POST answers; sent with a key of its own, so that it is safe to repeat."""
         return self._call("POST", path, body)
 
+    def patch(self, path: str, body: object) -> Any:
+        """What a PATCH answers; sent with a key of its own, so that it is safe to repeat."""
+        return self._call("PATCH", path, body)
+
     def delete(self, path: str) -> Any:
         """What a DELETE answers."""
         return self._call("DELETE", path)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli import output, place
 from holdfast.cli.failures import CommandError
 from holdfast.cli.place import DataOption, JsonOption, given_path
+
+if TYPE_CHECKING:
+    from holdfast.settings import Settings
 
 app = typer.Typer(help="Show and check the settings.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -55,7 +58,20 @@ def check(config: ConfigOption = None, data: DataOption = None) -> None:
             raise CommandError(message)
     if settings.tls_cert is not None and settings.tls_key is not None:
         _require_pair(settings.tls_cert, settings.tls_key)
+    _require_channels(settings)
     output.say("The settings are good.")
+
+
+def _require_channels(settings: Settings) -> None:
+    """Refuse channels for kinds of notices that there are not, as the daemon would."""
+    from holdfast.app import packs
+    from holdfast.notify.channels.registry import require_known
+    from holdfast.settings import SettingsWrong
+
+    try:
+        require_known(settings.channels, [kind.name for pack in packs() for kind in pack.notices])
+    except SettingsWrong as error:
+        raise CommandError(error.message) from None
 
 
 def _require_pair(certificate: Path, key: Path) -> None:

@@ -11,13 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from holdfast import __version__
-from holdfast.cli import background, notices, output, place
-from holdfast.cli.client import Client, connect
+from holdfast.cli import background, output, place
+from holdfast.cli.client import Client
 from holdfast.cli.config import ConfigOption
 from holdfast.cli.failures import CommandError
 from holdfast.cli.place import DataOption, JsonOption
 
 _READY = 200
+#: So many notices are shown with the status.
+_NEWEST = 3
 
 DemoOption = Annotated[bool, typer.Option("--demo", help="Add a small demo project.")]
 
@@ -135,10 +137,7 @@ def _say_started(folder: Path, started: background.Started) -> None:
 
 def _noticed(folder: Path, url: str, certificate: Path | None = None) -> list[str]:
     """What people are told of, as the daemon that we have just started says; nothing where it does not."""
-    try:
-        return notices.lines(notices.still_open(Client(url, place.first_token(folder), certificate=certificate)))
-    except CommandError:
-        return []  # that it is up is worth knowing without
+    return _notice_lines(_open_notices(Client(url, place.first_token(folder), certificate=certificate)))
 
 
 def status(data: DataOption = None, json_: JsonOption = False) -> None:
@@ -153,7 +152,7 @@ def status(data: DataOption = None, json_: JsonOption = False) -> None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise client.stranger() from None
     found = place.holder(folder)
-    told = _asked(data)
+    told = _open_notices(Client(place.address(folder), place.token(folder)))
     if json_:
         about = {"url": client.url, "pid": found.pid if found else None, "data": str(folder)}
         output.as_json(
@@ -163,19 +162,32 @@ def status(data: DataOption = None, json_: JsonOption = False) -> None:
         running = f"pid {found.pid}, since {found.started_at}" if found else "on another machine or folder"
         output.facts([("overall", overall), ("url", client.url), ("daemon", running), ("data", folder)])
         output.table(rows, ("name", "status", "critical", "latency_ms", "last_ok_at", "last_error"), empty="No checks.")
-        for line in notices.lines(told):
+        for line in _notice_lines(told):
             output.say(line)
     if code != _READY:
         message = f"The daemon is not ready ({overall})."
         raise CommandError(message)
 
 
-def _asked(data: Path | None) -> list[dict[str, Any]] | None:
-    """The open notices; none where the daemon does not tell them, or to nobody without a token."""
+def _open_notices(client: Client) -> dict[str, Any] | None:
+    """How many notices are open, and the newest of them; none where that is not for us to know."""
+    from holdfast.cli.notices import ROUTE
+
     try:
-        return notices.still_open(connect(data))
-    except CommandError:
+        page = client.get(ROUTE, state="open", limit=_NEWEST)
+        return {"open": int(page["open"]), "newest": list(page["items"])}
+    except (CommandError, KeyError, TypeError, ValueError):  # it may be starting, or another version
         return None
+
+
+def _notice_lines(told: dict[str, Any] | None) -> list[str]:
+    if not told or not told["open"]:
+        return []
+    open_ = "1 notice is open" if told["open"] == 1 else f"{told['open']} notices are open"
+    lines = [f"{open_}. See, and acknowledge them: holdfast notices ls"]
+    return lines + [
+        output.cell(f"  {row['id']}  {row['kind']}  {row['subject']}  {row['text']}") for row in told["newest"]
+    ]
 
 
 def version(json_: JsonOption = False) -> None:

@@ -73,6 +73,7 @@ def _say(project: dict[str, Any], installed: list[dict[str, Any]], *, new: bool)
         output.say("  holdfast agents ls                          # no agent is installed: how to get one")
     output.say(f'  holdfast spawn {name}{chosen} --prompt "..."   # set an agent to work, in a worktree of its own')
     output.say("  holdfast ls --watch                         # see what they all do")
+    output.say("  holdfast channels ls                        # be told when one needs you")
 
 
 def _others(project: dict[str, Any], installed: list[dict[str, Any]]) -> str:

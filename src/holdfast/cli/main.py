@@ -16,8 +16,11 @@ from holdfast.cli import (
     init,
     jobs,
     kept,
+    notices,
+    opening,
     output,
     project,
+    pulls,
     sessions,
     terminals,
 )
@@ -36,11 +39,15 @@ app = typer.Typer(
 )
 daemon.register(app)
 doctor.register(app)
+opening.register(app)
 init.register(app)
 sessions.register(app)
 terminals.register(app)
 app.add_typer(agents.app, name="agents")
 app.add_typer(kept.app, name="kept")
+app.add_typer(pulls.app, name="pulls")
+app.add_typer(notices.app, name="notices")
+app.add_typer(notices.channels_app, name="channels")
 app.add_typer(access.app, name="token")
 app.add_typer(config.app, name="config")
 events.register(app)

@@ -187,6 +187,7 @@ def _doing(session: Session) -> str | None:
 def _watch(data: Path | None, project: str | None, *, all_: bool, json_: bool) -> None:
     from holdfast.core.clock import pause
 
+    watching.leave_at_once()
     daemon = client.connect(data)
     following = watching.Watch(data, watching.head(daemon), scope=project)
     before: dict[str, str] = {}

@@ -20,6 +20,8 @@ _PAUSE = 0.5
 _STARTING = 503
 #: What is only told by the clock (that an agent was not heard of for so long) is looked for this often.
 LOOK_SECONDS = 5.0
+#: The exit status of what a person has interrupted.
+_INTERRUPTED = 130
 
 
 def follow(data: Path | None, after: int | None, **filters: str | None) -> Iterator[Change]:
@@ -99,6 +101,14 @@ class Watch:
         while not any(map(about, self.changes(end - monotonic()))):
             if monotonic() >= end:
                 return
+
+
+def leave_at_once() -> None:
+    """Let Ctrl-C end a command that only watches where it stands: whatever library it is in cannot swallow that."""
+    import os
+    import signal
+
+    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(_INTERRUPTED))
 
 
 def head(daemon: client.Client) -> int:

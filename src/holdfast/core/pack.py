@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from holdfast.core.access.tokens import Tokens
@@ -12,12 +13,14 @@ if TYPE_CHECKING:
     from holdfast.core.clock import Clock
     from holdfast.core.lifecycle import Service
     from holdfast.core.propagation.backfill import Backfill
+    from holdfast.core.propagation.deaths import Deathwatch
     from holdfast.core.propagation.kinds import Handler, Kind
     from holdfast.core.propagation.recurring import Recurring
     from holdfast.core.store.port import Store
     from holdfast.core.web.routes import Route
 
 T = TypeVar("T")
+_NOTICE = re.compile(r"[a-z]+(-[a-z]+)*")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,32 @@ class AuditKind:
     doc: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoticeKind:
+    """A kind of notice to people: when it is sent, how often, and how. The times are in seconds."""
+
+    name: str  # such as agent-stuck
+    doc: str
+    #: `channels`: sent to every channel whose settings take it; `row`: never sent, only kept and shown.
+    rule: Literal["channels", "row"]
+    urgency: Literal["low", "normal", "high"] = "normal"
+    #: Nothing is sent before it has lasted for so long; what is over by then is never sent.
+    dwell: float = 0.0
+    #: After one of a subject was sent, another one of it is only kept for so long.
+    cool_down: float = 0.0
+    #: Open and not acknowledged for so long, it is sent once more; never if none.
+    escalate_after: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be kept."""
+        if not _NOTICE.fullmatch(self.name) or not self.doc.strip():
+            message = f"the notice kind {self.name!r} needs a name of words in lower case with hyphens, and a doc line"
+            raise ValueError(message)
+        if self.dwell < 0 or self.cool_down < 0 or (self.escalate_after is not None and self.escalate_after <= 0):
+            message = f"the notice kind {self.name!r}: its times must be positive"
+            raise ValueError(message)
+
+
 @dataclass(frozen=True)
 class Pack:
     """What one domain brings: its tables (a Python package with `.sql` files), their watched columns, routes, acts."""
@@ -70,3 +99,7 @@ class Pack:
     recurring: tuple[Recurring, ...] = ()
     #: What is brought up to date in the background, a chunk at a time, instead of by a long migration.
     backfills: tuple[Backfill, ...] = ()
+    #: What it tells people of.
+    notices: tuple[NoticeKind, ...] = ()
+    #: What it does when a propagation, of whichever pack, dies or is dead no longer.
+    deaths: tuple[Deathwatch, ...] = ()

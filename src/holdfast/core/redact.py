@@ -15,6 +15,8 @@ _SECRET_KEY = re.compile(
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Ours: `hft_` bearer tokens and `hfk_` tickets.
     (re.compile(r"\bhf[a-z]_[A-Za-z0-9_-]{16,}"), HIDDEN),
+    # What signs outgoing webhooks.
+    (re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]{8,}"), HIDDEN),
     # GitHub, Brevo and other tokens that carry a prefix.
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|xkeysib-|xsmtpsib-|sk-|xox[abprs]-|glpat-)[A-Za-z0-9_-]{10,}"), HIDDEN),
     (re.compile(r"\bAKIA[0-9A-Z]{16}\b"), HIDDEN),

@@ -90,9 +90,18 @@ class Fleet:
         settings = self.means.settings.fleet
         return Caps(settings.max_sessions, self.host, spare_memory_mb(settings.min_free_memory_mb))
 
+    def person_environment(self) -> dict[str, str]:
+        """What this daemon was started with, without what is its own: also not the secrets that it signs with."""
+        secret = {channel.secret_env for channel in self.means.settings.channels.values()}
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HOLDFAST_", "TMUX")) and name not in secret
+        }
+
     def agent_environment(self, session: Row, launch: int, secret: str | None) -> dict[str, str]:
         """The environment of an agent: the person's own, without what is the daemon's, and what names the session."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("HOLDFAST_", "TMUX"))}
+        env = self.person_environment()
         env |= self.errands.marks(session["id"], launch)
         env |= {
             "HOLDFAST_PROJECT": session["project"],

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from holdfast.core.changes.declare import Watched
 from holdfast.core.pack import AuditKind, Pack
 from holdfast.fleet import projects
+from holdfast.fleet.forges.kinds import CHECK, MERGE, PULL
+from holdfast.fleet.forges.kinds import KINDS as FORGES
 from holdfast.fleet.messages.kinds import MESSAGE
+from holdfast.fleet.notices import NOTICES
+from holdfast.fleet.pulls.watched import WATCHED
+from holdfast.fleet.reactions.kinds import KINDS as REACTIONS
 from holdfast.fleet.sagas.kinds import CLEANUP, KILL, KINDS, RESTORE, SPAWN
 from holdfast.fleet.upkeep import HOURLY, PRUNE, pruner
 from holdfast.fleet.web import table
@@ -22,12 +27,16 @@ if TYPE_CHECKING:
 def _handlers(means: Means) -> Mapping[Kind[Any], Handler]:
     from holdfast.fleet.agents.registry import agent  # noqa: PLC0415
     from holdfast.fleet.fleet import Fleet  # noqa: PLC0415 - a command that only lists kinds runs no agents
+    from holdfast.fleet.forges.desk import Desk  # noqa: PLC0415
+    from holdfast.fleet.forges.handlers import Pulls  # noqa: PLC0415
     from holdfast.fleet.messages.delivery import Delivery  # noqa: PLC0415
+    from holdfast.fleet.reactions.handling import handlers  # noqa: PLC0415
     from holdfast.fleet.sagas.ending import EndingSagas  # noqa: PLC0415
     from holdfast.fleet.sagas.starting import Starting  # noqa: PLC0415
 
     fleet = means.one(Fleet)
     starting, ending = Starting(fleet), EndingSagas(fleet)
+    pulls = Pulls(means.one(Desk))
     delivery = Delivery(means.store, means.clock, fleet.runtime, agent, fleet.recording)
     return {
         SPAWN: starting.spawn,
@@ -35,15 +44,20 @@ def _handlers(means: Means) -> Mapping[Kind[Any], Handler]:
         KILL: ending.kill,
         CLEANUP: ending.cleanup,
         MESSAGE: delivery,
+        PULL: pulls.pull,
+        CHECK: pulls.check,
+        MERGE: pulls.merge,
         PRUNE: pruner(means.store, means.settings.fleet.keep_signals),
+        **handlers(means.store, means.clock),
     }
 
 
 def _services(means: Means) -> Sequence[Service]:
     from holdfast.fleet.fleet import Fleet  # noqa: PLC0415
+    from holdfast.fleet.forges.watching import PullWatch  # noqa: PLC0415
     from holdfast.fleet.watch.service import Watch  # noqa: PLC0415
 
-    return (Watch(means.one(Fleet)),)
+    return (Watch(means.one(Fleet)), PullWatch(means))
 
 
 FLEET = Pack(
@@ -53,9 +67,24 @@ FLEET = Pack(
         Watched(
             table="projects",
             entity="project",
-            columns=("id", "path", "agent", "forge", "checks", "max_sessions", "base", "setup", "copy", "link"),
+            columns=(
+                "id",
+                "path",
+                "agent",
+                "forge",
+                "checks",
+                "max_sessions",
+                "base",
+                "setup",
+                "copy",
+                "link",
+                "checks_how",
+                "merge_by",
+                "merge_how",
+                "reactions",
+            ),
             scope="id",
-            json_columns=frozenset({"checks", "setup", "copy", "link"}),
+            json_columns=frozenset({"checks", "setup", "copy", "link", "reactions"}),
         ),
         Watched(
             table="sessions",
@@ -130,6 +159,7 @@ FLEET = Pack(
             scope="project",
             key="ref",
         ),
+        *WATCHED,
         Watched(
             table="incidents",
             entity="incident",
@@ -144,8 +174,9 @@ FLEET = Pack(
         *table.ACTS,
     ),
     routes=(*projects.ROUTES, *table.ROUTES),
-    kinds=(*KINDS, MESSAGE, PRUNE),
+    kinds=(*KINDS, *FORGES, MESSAGE, PRUNE, *REACTIONS.values()),
     recurring=(HOURLY,),
     handlers=_handlers,
     services=_services,
+    notices=NOTICES,
 )

@@ -16,6 +16,8 @@ from holdfast.core.web.shapes import END, PLAIN, PageQuery, answer, encode, page
 from holdfast.core.web.words import spelled
 from holdfast.core.web.writes import Written, write
 from holdfast.fleet.agents.registry import AGENTS, agent
+from holdfast.fleet.reactions.settings import Setting, require_known
+from holdfast.fleet.reactions.table import BY_NAME
 from holdfast.fleet.repository import look_at
 
 SQL = load("holdfast.fleet", "projects.sql")
@@ -72,18 +74,58 @@ Options = Annotated[
     ],
     Meta(max_length=50, description="What its agents are given, such as a model."),
 ]
+ChecksHow = Annotated[
+    Literal["in_order", "at_once"],
+    Meta(description="`in_order` runs one check after the other and stops at none; `at_once` runs them side by side."),
+]
+MergeBy = Annotated[
+    Literal["person", "policy"],
+    Meta(description="Who merges: a person, or Holdfast as soon as all that is asked of a pull is so."),
+]
+MergeHow = Annotated[
+    Literal["ff", "merge", "squash"],
+    Meta(description="How: only by moving the base ahead, by a merge commit, or all of it as one commit."),
+]
+#: The document names the reactions that there are, and whom each can tell; who names another one is told the nearest.
+Reactions = Annotated[
+    dict[str, Setting],
+    Meta(
+        max_length=50,
+        description="What is different for a reaction: its text, its cap, whom it tells, or that it is off.",
+        extra_json_schema={
+            "propertyNames": {"enum": sorted(BY_NAME)},
+            "allOf": [
+                {
+                    "properties": {
+                        name: {"properties": {"to": {"enum": [*reaction.targets, None]}}}
+                        for name, reaction in BY_NAME.items()
+                    }
+                }
+            ],
+        },
+    ),
+]
 #: The columns that hold JSON.
-_JSON = ("checks", "setup", "copy", "link", "options")
+_JSON = ("checks", "setup", "copy", "link", "options", "reactions")
 
 
-class ProjectBody(msgspec.Struct, forbid_unknown_fields=True):
+class RulesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is asked of its pulls, and what follows from how they stand."""
+
+    checks: Checks = []
+    checks_how: ChecksHow = "in_order"
+    merge_by: MergeBy = "person"
+    merge_how: MergeHow = "merge"
+    reactions: Reactions = {}
+
+
+class ProjectBody(RulesBody, forbid_unknown_fields=True, kw_only=True):
     """A repository to register."""
 
     path: Annotated[str, Meta(min_length=1, max_length=4_000, pattern=PLAIN, description="An absolute path.")]
     id: Annotated[Id, Meta(description="Its name here; made from the folder's without it.")] | None = None
     agent: Agent | None = None
     forge: Forge = "local"
-    checks: Checks = []
     max_sessions: Sessions = USUAL_SESSIONS
     base: Base | None = None
     setup: Setup = []
@@ -92,12 +134,21 @@ class ProjectBody(msgspec.Struct, forbid_unknown_fields=True):
     options: Options = {}
 
 
-class ProjectChange(msgspec.Struct, forbid_unknown_fields=True):
+class RulesChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What of these is to change."""
+
+    checks: Checks | UnsetType = UNSET
+    checks_how: ChecksHow | UnsetType = UNSET
+    merge_by: MergeBy | UnsetType = UNSET
+    merge_how: MergeHow | UnsetType = UNSET
+    reactions: Reactions | UnsetType = UNSET
+
+
+class ProjectChange(RulesChange, forbid_unknown_fields=True):
     """What of a project is to change; what is left out stays."""
 
     agent: Agent | UnsetType | None = UNSET
     forge: Forge | UnsetType = UNSET
-    checks: Checks | UnsetType = UNSET
     max_sessions: Sessions | UnsetType = UNSET
     base: Base | UnsetType | None = UNSET
     setup: Setup | UnsetType = UNSET
@@ -106,14 +157,23 @@ class ProjectChange(msgspec.Struct, forbid_unknown_fields=True):
     options: Options | UnsetType = UNSET
 
 
-class Project(msgspec.Struct):
+class Rules(msgspec.Struct):
+    """What is asked of the pulls of a project, and what follows from how they stand."""
+
+    checks: list[str]
+    checks_how: str
+    merge_by: str
+    merge_how: str
+    reactions: dict[str, Any]
+
+
+class Project(Rules):
     """A registered repository."""
 
     id: str
     path: str
     agent: str | None
     forge: str
-    checks: list[str]
     max_sessions: int
     created_at: str
     base: str | None
@@ -168,6 +228,7 @@ async def add_project(call: Call) -> Reply:
     """Register a repository."""
     body: ProjectBody = call.body
     _known_agent(body.agent)
+    require_known(body.reactions)
     repository = await asyncio.to_thread(look_at, body.path)
     project = body.id or repository.id
     if not project:
@@ -210,6 +271,8 @@ async def change_project(call: Call) -> Reply:
     """Change what was given; the rest stays."""
     body: ProjectChange = call.body
     _known_agent(body.agent)
+    if not isinstance(body.reactions, UnsetType):
+        require_known(body.reactions)
     given = _written({name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not UNSET})
 
     def work(unit: Unit) -> Written:

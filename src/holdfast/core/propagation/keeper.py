@@ -70,7 +70,7 @@ class Keeper:
             while rows := await self._store.read(partial(rescue.stretch, after=after)):
                 after = rows[-1]["id"]
                 left = [row for row in rows if row["claim"] is not None]
-                await self._take_over([rescue.seen(row) for row in left], {row["id"]: row["kind"] for row in left})
+                await self._take_over([rescue.seen(row) for row in left], {row["id"]: row for row in left})
 
     # --- the loop ----------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class Keeper:
             await self._store.unit(
                 _ACT, lambda unit: rescue.give_back(unit, self._registry.kinds, forgotten), guarded=True
             )
-        others = {row["id"]: row["kind"] for row in found if row["id"] in lapsed and row["id"] not in mine}
+        others = {row["id"]: row for row in found if row["id"] in lapsed and row["id"] not in mine}
         await self._take_over([lapsed[row_id] for row_id in others], others)
         self._in_doubt = self._in_doubt or len(forgotten) < len(mine)
 
@@ -152,10 +152,10 @@ class Keeper:
         kind = self._registry.kinds.get(row["kind"])
         return (kind.timeouts if kind is not None else Timeouts()).lease
 
-    async def _take_over(self, leases: list[Seen], kinds: Mapping[int, str]) -> None:
+    async def _take_over(self, leases: list[Seen], rows: Mapping[int, Row]) -> None:
         """Mend rows whose holders are gone: those whose death brings facts one by one, the others together."""
-        loud = [seen for seen in leases if self._is_loud(kinds[seen[0]])]
-        quiet = [seen for seen in leases if not self._is_loud(kinds[seen[0]])]
+        loud = [seen for seen in leases if self._is_loud(rows[seen[0]])]
+        quiet = [seen for seen in leases if not self._is_loud(rows[seen[0]])]
         for start in range(0, len(quiet), CHUNK):
             await self._rescue(quiet[start : start + CHUNK])
         for seen in loud:
@@ -173,9 +173,10 @@ class Keeper:
         if rows:
             _log.warning("took over from a process that is gone", rows=rows)
 
-    def _is_loud(self, kind: str) -> bool:
-        known = self._registry.kinds.get(kind)
-        return known is not None and known.buried is not None
+    def _is_loud(self, row: Row) -> bool:
+        """Whether it dies, and its death brings facts."""
+        kind = self._registry.kinds.get(row["kind"])
+        return kind is not None and kind.buried is not None and row["starts"] >= kind.max_starts
 
 
 def _beating(kind: Kind[Any], rows: list[Claimed]) -> Callable[[Unit], list[Claimed]]:

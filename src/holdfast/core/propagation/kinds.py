@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from holdfast.core.propagation.deaths import Deathwatch, tell_died
 from holdfast.core.propagation.outcome import Outcome
 from holdfast.core.propagation.schedule import Schedule
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=msgspec.Struct)
 Handler = Callable[["Job[Any]"], Awaitable[Outcome]]
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
 #: Longer keys and payloads are refused when they are enqueued.
 LONGEST_KEY = 200
 LARGEST_PAYLOAD = 64 * 1024
@@ -97,7 +98,7 @@ class Limits:
 class Kind(Limits, Generic[P]):
     """A kind of effect: everything the runner must know about it."""
 
-    name: str  # <domain>.<effect>, such as fleet.spawn
+    name: str  # <domain>.<effect>, such as fleet.spawn; the effect may be several words with hyphens
     doc: str
     payload: type[P]
     schedule: Schedule
@@ -155,16 +156,36 @@ class Kind(Limits, Generic[P]):
         return self.schedule.horizon(self.max_attempts)
 
 
-class Registry:
-    """The kinds that there are, and the handlers that this process has for them."""
+def _watched(kind: Kind[P], watches: tuple[Deathwatch, ...]) -> Kind[P]:
+    """The same kind, whose deaths are told to others too, after what it says of them itself."""
+    if not watches:
+        return kind
+    own = kind.buried
 
-    def __init__(self, kinds: Iterable[Kind[Any]], handlers: Mapping[Kind[Any], Handler] | None = None) -> None:
+    def buried(unit: Unit, row: Buried) -> None:
+        if own is not None:
+            own(unit, row)
+        tell_died(watches, unit, kind.name, row)
+
+    return replace(kind, buried=buried)
+
+
+class Registry:
+    """The kinds that there are, the handlers that this process has for them, and who is told of deaths."""
+
+    def __init__(
+        self,
+        kinds: Iterable[Kind[Any]],
+        handlers: Mapping[Kind[Any], Handler] | None = None,
+        watches: Iterable[Deathwatch] = (),
+    ) -> None:
         self.kinds: dict[str, Kind[Any]] = {}
+        self.watches = tuple(watches)
         for kind in kinds:
             if kind.name in self.kinds:
                 message = f"the kind {kind.name!r} is registered twice"
                 raise ValueError(message)
-            self.kinds[kind.name] = kind
+            self.kinds[kind.name] = _watched(kind, self.watches)
         self.handlers = {kind.name: handler for kind, handler in (handlers or {}).items()}
         stray = sorted(self.handlers.keys() - self.kinds.keys())
         if stray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import msgspec
 
 from holdfast.core.errors import Conflict
 from holdfast.core.propagation import claims, queue, view
+from holdfast.core.propagation.deaths import Deathwatch, tell_undone
 from holdfast.core.propagation.kinds import Buried
 from holdfast.core.redact import redact
 from holdfast.core.store.sql import load
@@ -51,7 +52,7 @@ class Redriven:
 # --- again -----------------------------------------------------------------------------------------------------
 
 
-def redrive(unit: Unit, kinds: Mapping[str, Kind[Any]], row_id: int) -> Row:
+def redrive(unit: Unit, kinds: Mapping[str, Kind[Any]], row_id: int, watches: Sequence[Deathwatch] = ()) -> Row:
     """Start a dead row afresh: its counts begin anew, it is due now; what it died of stays visible in its error."""
     row = _row(unit, row_id, "redriven")
     if row["state"] != "dead":
@@ -61,11 +62,14 @@ def redrive(unit: Unit, kinds: Mapping[str, Kind[Any]], row_id: int) -> Row:
         )
         raise Conflict(message, state=row["state"])
     _revive(unit, kinds, row)
+    tell_undone(watches, unit, row_id)
     unit.announce(queue.TOPIC)
     return view.whole(unit, row_id)
 
 
-def redrive_all(unit: Unit, kinds: Mapping[str, Kind[Any]], which: Which, after: int = 0) -> Redriven:
+def redrive_all(
+    unit: Unit, kinds: Mapping[str, Kind[Any]], which: Which, after: int = 0, watches: Sequence[Deathwatch] = ()
+) -> Redriven:
     """Start a bounded number of dead rows afresh, oldest first; what cannot be is left dead and named."""
     rows = unit.all(SQL.dead, kind=which.kind, reason=which.reason, before=which.before, after=after, limit=CHUNK + 1)
     ids: list[int] = []
@@ -76,6 +80,7 @@ def redrive_all(unit: Unit, kinds: Mapping[str, Kind[Any]], which: Which, after:
         except Conflict as conflict:
             refused.append((row["id"], conflict.message))
         else:
+            tell_undone(watches, unit, row["id"])
             ids.append(row["id"])
     if ids:
         unit.announce(queue.TOPIC)
@@ -129,10 +134,12 @@ def _history(row: Row, now: str) -> str:
 # --- not any more ----------------------------------------------------------------------------------------------
 
 
-def cancel(unit: Unit, kinds: Mapping[str, Kind[Any]], row_id: int) -> Row:
+def cancel(unit: Unit, kinds: Mapping[str, Kind[Any]], row_id: int, watches: Sequence[Deathwatch] = ()) -> Row:
     """Take back what is owed and not under way, or what is dead; it goes to the ledger, with its kind's facts."""
     row = _row(unit, row_id, "cancelled")
     queue.close(unit, row, "cancelled", BY_HAND, dead_blocks=_dead_blocks(kinds, row))
+    if row["state"] == "dead":
+        tell_undone(watches, unit, row_id)
     kind = kinds.get(row["kind"])
     if kind is not None and kind.cancelled is not None:
         kind.cancelled(unit, Buried(row_id, row["key"], _payload(kind, row), BY_HAND, row["error"]))

@@ -11,6 +11,8 @@ import msgspec
 from holdfast.core import faults, ids
 from holdfast.core.instants import parse_stamp, seconds, stamp
 from holdfast.core.propagation import claims, queue
+from holdfast.core.propagation.deaths import Deathwatch, tell_died
+from holdfast.core.propagation.kinds import Buried
 from holdfast.core.propagation.verdict import Counts, Verdict, after_crash, unknown
 from holdfast.core.store.sql import load
 
@@ -77,7 +79,7 @@ def give_back(unit: Unit, kinds: Mapping[str, Kind[Any]], leases: Iterable[Seen]
     unit.announce(queue.TOPIC)
 
 
-def judge_unknown(unit: Unit, names: Iterable[str]) -> int:
+def judge_unknown(unit: Unit, names: Iterable[str], watches: Sequence[Deathwatch] = ()) -> int:
     """Rows that are due and whose kind no living process knows: put off, within their own bound; how many."""
     judged = 0
     for name in names:
@@ -85,6 +87,9 @@ def judge_unknown(unit: Unit, names: Iterable[str]) -> int:
             unit.run(SQL.count_strange, id=row["id"])
             verdict = unknown(Counts(row["attempts"], row["starts"]), row["strange"] + 1, unit.at)
             claims.apply(unit, None, row, verdict)
+            if verdict.state == "dead":
+                buried = Buried(row["id"], row["key"], None, verdict.reason or "", row["error"])
+                tell_died(watches, unit, name, buried)
             judged += 1
     return judged
 

@@ -1,11 +1,11 @@
 -- Leases whose holders are gone, processes and the kinds they know, and rows that nobody here can judge.
 
 -- name: claimed
-SELECT id, kind, claim, lease_until FROM propagations WHERE claim IS NOT NULL
+SELECT id, kind, claim, lease_until, starts FROM propagations WHERE claim IS NOT NULL
 
 -- The whole queue, so many rows at a time.
 -- name: stretch
-SELECT id, kind, claim, lease_until, state, not_before, decided_at, next_attempt_at
+SELECT id, kind, claim, lease_until, starts, state, not_before, decided_at, next_attempt_at
 FROM propagations WHERE id > :after ORDER BY id LIMIT :limit
 
 -- A claim as it was seen; PostgreSQL keeps the row where it is until the commit. `seen` is a JSON object, from id to claim

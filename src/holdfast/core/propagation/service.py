@@ -25,7 +25,8 @@ def registry_of(packs: Iterable[Pack], means: Means | None = None) -> Registry:
     for pack in known:
         if means is not None and pack.handlers is not None:
             handlers |= pack.handlers(means)
-    return Registry([kind for pack in known for kind in pack.kinds], handlers)
+    watches = [watch for pack in known for watch in pack.deaths]
+    return Registry([kind for pack in known for kind in pack.kinds], handlers, watches)
 
 
 class Propagations:

@@ -70,7 +70,8 @@ class Strangers:
         strangers = await self._store.read(self._unknown)
         self.any = bool(strangers)
         if strangers:
-            judged = await self._store.unit(_ACT, lambda unit: rescue.judge_unknown(unit, strangers), guarded=True)
+            judging = partial(rescue.judge_unknown, names=strangers, watches=self._registry.watches)
+            judged = await self._store.unit(_ACT, judging, guarded=True)
             if judged:
                 _log.error("rows of kinds that no process knows", kinds=strangers, rows=judged)
 

@@ -11,14 +11,15 @@ from holdfast.core import logs
 from holdfast.core.errors import HoldfastError, Malformed, MethodNotAllowed, NotFound, TooLarge
 from holdfast.core.ids import new_id
 from holdfast.core.redact import plain, redact
-from holdfast.core.web.routes import ClientGoneError
+from holdfast.core.web.routes import ClientGoneError, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from holdfast.core.web.hosts import Hosts
+    from holdfast.core.web.routes import Refusal
 
 _NO_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_MESSAGE = 2_000
@@ -53,12 +54,14 @@ class Door:
         body_bytes: int,
         load: Callable[[], bytes],
         allowed: Callable[[str], Sequence[str]],
+        refusals: Mapping[str, Refusal] | None = None,
     ) -> None:
         self._app = app
         self._hosts = hosts
         self._body_bytes = body_bytes
         self._load = load
         self._allowed = allowed
+        self._refusals = refusals or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; nothing but an answer or a broken connection leaves here."""
@@ -149,7 +152,7 @@ class Door:
         if known is None:
             message = f"The daemon failed at this request. Its log says why, under {request_id}."
             known = HoldfastError(message)
-        headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        headers = [(b"cache-control", b"no-store")]
         status = known.http_status
         if status in {429, 503}:
             headers.append((b"retry-after", b"%d" % known.retry_after))
@@ -160,10 +163,17 @@ class Door:
         elif status in {408, 413}:  # the rest of the body may still come, and nobody will read it
             headers.append((b"connection", b"close"))
         said = redact(plain(known.message), limit=_LONGEST_MESSAGE)
-        body = msgspec.json.encode(ErrorEnvelope(ErrorBody(known.code, said, known.details, request_id)))
-        headers.append((b"content-length", b"%d" % len(body)))
+        reply = self._told(ErrorBody(known.code, said, known.details, request_id), status, scope)
+        headers += [(b"content-type", reply.media), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if "holdfast.head" in scope else body})
+        await send({"type": "http.response.body", "body": b"" if "holdfast.head" in scope else reply.body})
+
+    def _told(self, error: ErrorBody, status: int, scope: Scope) -> Reply:
+        """The envelope; a page where there is one, for those who want to see pages."""
+        refusal = self._refusals.get(scope["path"])
+        if refusal is not None and any(k == b"accept" and b"text/html" in v for k, v in scope["headers"]):
+            return refusal(status, error, scope)
+        return Reply(msgspec.json.encode(ErrorEnvelope(error)), status)
 
 
 def _too_large(most: int) -> TooLarge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -97,28 +98,38 @@ async def list_changes(call: Call) -> Reply:
 
 
 class _Guarded:
-    """The hub for one caller: ends the stream when the caller's token ends."""
+    """The hub for one caller: ends the stream when the caller's token ends, or the time of a browser's cookie."""
 
-    def __init__(self, hub: Hub, tokens: Tokens, identity: Identity) -> None:
+    def __init__(self, hub: Hub, tokens: Tokens, identity: Identity, seconds: float | None = None) -> None:
         self._hub = hub
         self._tokens = tokens
         self._identity = identity
-        self.unwatch: Callable[[], None] = lambda: None
+        self._seconds = seconds
+        self._unwatch: Callable[[], None] = lambda: None
+        self._end: asyncio.TimerHandle | None = None
 
     async def subscribe(self, cursor: Cursor | None, wanted: Filter) -> Subscription:
         """A new reader."""
         reader = await self._hub.subscribe(cursor, wanted)
-        self.unwatch = self._tokens.watch(self._identity, lambda: reader.close("stopped"))
+        self._unwatch = self._tokens.watch(self._identity, lambda: reader.close("stopped"))
+        if self._seconds is not None:
+            self._end = asyncio.get_running_loop().call_later(self._seconds, reader.close, "stopped")
         return reader
+
+    def over(self) -> None:
+        """The stream has ended: nobody needs to end it any more."""
+        self._unwatch()
+        if self._end is not None:
+            self._end.cancel()
 
 
 async def stream(call: Call, receive: Receive, send: Send) -> None:
     """The live stream."""
-    guarded = _Guarded(call.deps.hub, call.deps.tokens, call.caller)
+    guarded = _Guarded(call.deps.hub, call.deps.tokens, call.caller, call.seconds)
     try:
         await endpoint.serve(cast("Hub", guarded), call.scope, receive, send)
     finally:
-        guarded.unwatch()
+        guarded.over()
 
 
 ROUTES = (
@@ -136,7 +147,7 @@ ROUTES = (
     Route(
         method="GET",
         path="/api/v1/events",
-        access=Access.READ,
+        access=Access.BROWSER,
         raw=stream,
         audit=None,
         summary="The change log, live, as server-sent events",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast.core.access.signins import SignIns
 from holdfast.core.access.tickets import Tickets
 from holdfast.core.idempotency import Keeper
 from holdfast.core.propagation.kinds import Registry
@@ -90,6 +91,7 @@ class Deps:
     started_at: str = ""
     propagations: Propagating = field(default_factory=Propagating)
     tickets: Tickets = field(init=False)
+    sign_ins: SignIns = field(init=False)
     keeper: Keeper = field(init=False)
     #: The encoded OpenAPI document, made when the application is built.
     document: bytes = field(init=False, default=b"{}")
@@ -98,6 +100,7 @@ class Deps:
         """Make what belongs to the web layer alone."""
         self.started_at = self.started_at or self.clock.stamp()
         self.tickets = Tickets(self.tokens, self.clock, self.settings.access.ticket_seconds)
+        self.sign_ins = SignIns(self.tokens, self.clock, self.store.uuid)
         self.keeper = Keeper(self.clock)
 
     @property

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from holdfast.core.access import scopes
 from holdfast.core.errors import Forbidden, Malformed, MethodNotAllowed, TooSlow, Unauthenticated, UnsupportedMedia
-from holdfast.core.web.routes import Access, Call, ClientGoneError, Route
+from holdfast.core.web.routes import Access, Call, Came, ClientGoneError, Route
 from holdfast.core.web.shapes import BodyReader, QueryReader
 
 if TYPE_CHECKING:
@@ -21,6 +23,17 @@ BODY_SECONDS = 10.0
 _TICKET = "ticket"
 _TICKETS = frozenset({_TICKET})
 _NONE: frozenset[str] = frozenset()
+#: Where a browser says its request comes from: our own page, or nobody's (an address that was typed or opened).
+_FROM_HERE = frozenset({b"same-origin", b"none"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who is calling, what they came with, and how many seconds more that is good, where it has an end."""
+
+    identity: Identity | None
+    came: Came = "token"
+    seconds: float | None = None
 
 
 class Endpoint:
@@ -37,14 +50,25 @@ class Endpoint:
         """Serve one request."""
         route = self._route
         query, apart = self._query_of(scope)
-        identity = self._identify(scope, apart.get(_TICKET))
+        caller = self._identify(scope, apart.get(_TICKET))
         raw = b""
         body = None
         if route.method != "GET":
             raw = await _in_time(receive)
             body = self._read_body(scope, raw)
         path = scope.get("path_params") or {}
-        call = Call(self._deps, scope["holdfast.request_id"], identity, scope, path, query, body, raw)
+        call = Call(
+            deps=self._deps,
+            request_id=scope["holdfast.request_id"],
+            identity=caller.identity,
+            scope=scope,
+            path=path,
+            query=query,
+            body=body,
+            raw_body=raw,
+            came=caller.came,
+            seconds=caller.seconds,
+        )
         if route.raw is not None:
             if "holdfast.head" in scope:
                 message = "A stream has no end, so there is nothing that HEAD could tell of it. Use GET."
@@ -73,21 +97,31 @@ class Endpoint:
             self._identify(scope, None)
             raise
 
-    def _identify(self, scope: Scope, ticket: str | None) -> Identity | None:
+    def _identify(self, scope: Scope, ticket: str | None) -> _Caller:
         if self._route.access is Access.PUBLIC:
-            return None
-        identity = self._authenticate(scope, ticket)
-        self._authorize(identity, scope)
-        return identity
-
-    def _authenticate(self, scope: Scope, ticket: str | None) -> Identity:
+            return _Caller(None)
         given = [value for key, value in scope["headers"] if key == b"authorization"]
-        if ticket is not None and not given:
-            found = self._deps.tickets.redeem(ticket)
-            if found is None:
-                message = "The ticket is unknown, used or too old. Get a new one with POST /api/v1/tickets."
-                raise Unauthenticated(message)
-            return found
+        caller = None if given else self._browser(scope, ticket)
+        if caller is None:
+            caller = _Caller(self._authenticate(given))
+        if caller.identity is not None:
+            self._authorize(caller.identity, scope)
+        return caller
+
+    def _browser(self, scope: Scope, ticket: str | None) -> _Caller | None:
+        """Who comes with a ticket in the address or, where that is worth something, with a cookie."""
+        if ticket is not None and (found := self._deps.tickets.redeem(ticket)) is not None:
+            return _Caller(found, "ticket")
+        if self._route.access is Access.BROWSER and _is_from_here(scope):
+            for secret in _cookies(scope, self._deps.sign_ins.cookie):
+                if (signed := self._deps.sign_ins.find(secret)) is not None:
+                    return _Caller(signed.identity, "cookie", signed.seconds)
+        if ticket is not None:
+            message = "The ticket is unknown, used or too old. Get a new one with POST /api/v1/tickets."
+            raise Unauthenticated(message)
+        return None
+
+    def _authenticate(self, given: list[bytes]) -> Identity:
         if len(given) != 1:
             message = (
                 "Send one header `Authorization: Bearer TOKEN`. "
@@ -103,7 +137,7 @@ class Endpoint:
 
     def _authorize(self, identity: Identity, scope: Scope) -> None:
         match self._route.access:
-            case Access.READ:
+            case Access.READ | Access.BROWSER:
                 good = identity.scope in {scopes.READ, scopes.ADMIN}
             case Access.ADMIN:
                 good = identity.scope == scopes.ADMIN
@@ -129,6 +163,20 @@ class Endpoint:
             message = "This address takes JSON. Send `Content-Type: application/json`."
             raise UnsupportedMedia(message)
         return self._body.read(raw)
+
+
+def _is_from_here(scope: Scope) -> bool:
+    """Whether no other page had the browser send this. A server on another port of this host counts as another page."""
+    return all(value in _FROM_HERE for key, value in scope["headers"] if key == b"sec-fetch-site")
+
+
+def _cookies(scope: Scope, wanted: str) -> Iterator[str]:
+    for key, value in scope["headers"]:
+        if key == b"cookie":
+            for pair in value.decode("latin-1").split(";"):
+                name, _, held = pair.strip().partition("=")
+                if name == wanted:
+                    yield held
 
 
 async def _in_time(receive: Receive) -> bytes:

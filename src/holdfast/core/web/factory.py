@@ -16,7 +16,7 @@ from holdfast.core.web.boundary import Door
 from holdfast.core.web.deps import Deps as Deps  # noqa: PLC0414 - the factory's parameter is part of its interface
 from holdfast.core.web.endpoint import Endpoint
 from holdfast.core.web.hosts import Hosts
-from holdfast.core.web.routes import Route
+from holdfast.core.web.routes import PageRoute, Route
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -101,6 +101,9 @@ def build_app(packs: Iterable[Pack], deps: Deps) -> Application:
         body_bytes=settings.access.body_bytes,
         load=lambda: b"ready",
         allowed=lambda path: _allowed(fastapi, path),
+        refusals={
+            route.path: route.refusal for route in routes if isinstance(route, PageRoute) and route.refusal is not None
+        },
     )
     return Application(fastapi, routes, door)
 

@@ -20,11 +20,12 @@ from holdfast.core.errors import (
     UnsupportedMedia,
 )
 from holdfast.core.web.boundary import ErrorEnvelope
-from holdfast.core.web.routes import Access, Route
+from holdfast.core.web.routes import Access, PageRoute, Route
 from holdfast.core.web.writes import REPLAYED
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _REFERENCE = "#/components/schemas/{name}"
+_OK = 200
 
 
 class Shapes:
@@ -60,6 +61,8 @@ def operation(route: Route, shapes: Shapes) -> dict[str, Any]:
     }
     if route.takes_tickets:
         about["security"].append({"ticket": []})
+    if route.access is Access.BROWSER:
+        about["security"].append({"cookie": []})
     if route.body is not None:
         about["requestBody"] = {"required": True, "content": {"application/json": {"schema": shapes.of(route.body)}}}
     if route.audit is not None:
@@ -82,6 +85,12 @@ def document(title: str, version: str, routes: Sequence[Route]) -> dict[str, Any
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "holdfast-STORE",
+                    "description": "A browser has it for a ticket; STORE is the uuid of the store in /api/v1/status.",
+                },
             },
         },
     }
@@ -89,7 +98,7 @@ def document(title: str, version: str, routes: Sequence[Route]) -> dict[str, Any
 
 def _operation_id(route: Route) -> str:
     words = [part.strip("{}") for part in route.path.removeprefix("/api/v1").split("/") if part]
-    return "_".join([route.method.lower(), *words]).replace(".", "_").replace("-", "_")
+    return "_".join([route.method.lower(), *(words or ["root"])]).replace(".", "_").replace("-", "_")
 
 
 def _parameters(route: Route, shapes: Shapes) -> list[dict[str, Any]]:
@@ -105,7 +114,7 @@ def _parameters(route: Route, shapes: Shapes) -> list[dict[str, Any]]:
     if route.audit is not None:
         text = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"}
         found.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": text})
-    if route.takes_tickets:
+    if route.raw is not None:
         found.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": _LAST_EVENT})
     return found
 
@@ -129,6 +138,9 @@ def _responses(route: Route, shapes: Shapes) -> dict[str, Any]:
         responses[str(status)] = good
         if route.raw is not None:
             good["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        elif isinstance(route, PageRoute):
+            if status == _OK:
+                good["content"] = {route.media: {"schema": {"type": "string"}}}
         elif route.reply is not None:
             good["content"] = {"application/json": {"schema": shapes.of(route.reply)}}
         if route.audit is not None:

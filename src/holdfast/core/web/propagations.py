@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -18,8 +18,9 @@ from holdfast.core.web.words import spelled
 from holdfast.core.web.writes import Written, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from holdfast.core.propagation.deaths import Deathwatch
     from holdfast.core.propagation.kinds import Kind
     from holdfast.core.store.port import Reader, Row, Unit
 
@@ -148,12 +149,15 @@ async def cancel_one(call: Call) -> Reply:
     return await _done_with_one(call, redrive.CANCELLED, redrive.cancel)
 
 
-async def _done_with_one(call: Call, kind: str, act: Callable[[Unit, Mapping[str, Kind[Any]], int], Row]) -> Reply:
+_Act: TypeAlias = "Callable[[Unit, Mapping[str, Kind[Any]], int, Sequence[Deathwatch]], Row]"
+
+
+async def _done_with_one(call: Call, kind: str, act: _Act) -> Reply:
     """What a person does with one of them, on record."""
     number, known = _number(call), _known(call)
 
     def work(unit: Unit) -> Written:
-        row = act(unit, known, number)
+        row = act(unit, known, number, _watches(call))
         return Written(answer(_whole(call, row)), str(number), {"kind": row["kind"], "key": row["key"]})
 
     return await write(call, kind, work)
@@ -167,7 +171,7 @@ async def redrive_many(call: Call) -> Reply:
     after = 0 if body.cursor is None else int(body.cursor)
 
     def work(unit: Unit) -> Written:
-        came = redrive.redrive_all(unit, known, which, after)
+        came = redrive.redrive_all(unit, known, which, after, _watches(call))
         if which.kind is not None and which.kind not in known and not (came.ids or came.refused or after):
             names = ", ".join(sorted(known)) or "none"
             message = f"No kind {which.kind!r} is known here, and nothing of it is dead. Known kinds: {names}."
@@ -205,6 +209,10 @@ def _number(call: Call) -> int:
 
 def _known(call: Call) -> dict[str, Kind[Any]]:
     return call.deps.propagations.registry.kinds
+
+
+def _watches(call: Call) -> Sequence[Deathwatch]:
+    return call.deps.propagations.registry.watches
 
 
 def _stamp(moment: str | None) -> str | None:

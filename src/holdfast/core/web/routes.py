@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
     from holdfast.core.access.tokens import Identity
     from holdfast.core.errors import HoldfastError
+    from holdfast.core.web.boundary import ErrorBody
     from holdfast.core.web.deps import Deps
 
 Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
 JSON = b"application/json"
+#: What a caller came with. A cookie is a browser's, and good for nothing but `Access.BROWSER`.
+Came = Literal["token", "ticket", "cookie"]
 
 
 class ClientGoneError(Exception):
@@ -29,6 +32,8 @@ class Access(Enum):
     PUBLIC = "public"
     #: Tokens of scope `read` or `admin`.
     READ = "read"
+    #: As `READ`, and browsers by the cookie that they were given for a ticket. Only what reads.
+    BROWSER = "browser"
     #: Tokens of scope `admin`.
     ADMIN = "admin"
     #: Tokens of scope `session:<id>` whose id is the path's `{session}`, and those of scope `admin`.
@@ -57,6 +62,9 @@ class Call:
     query: Any  # an instance of the route's `query`
     body: Any  # an instance of the route's `body`
     raw_body: bytes
+    came: Came = "token"
+    #: How many seconds more what it came with is good, where that has an end.
+    seconds: float | None = None
 
     @property
     def caller(self) -> Identity:
@@ -76,6 +84,8 @@ class Call:
 Handler = Callable[[Call], Awaitable[Reply]]
 #: Answers by itself on the ASGI channels: streams.
 RawHandler = Callable[[Call, "Receive", "Send"], Awaitable[None]]
+#: Says what went wrong, with which status, in the form of a page.
+Refusal = Callable[[int, "ErrorBody", "Scope"], Reply]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,3 +129,22 @@ class Route:
         if self.method == "GET" and (self.audit is not None or self.body is not None):
             message = f"GET {self.path} reads: it has neither an act nor a body"
             raise ValueError(message)
+        if self.access is Access.BROWSER and self.method != "GET":
+            message = f"{self.method} {self.path} writes: a browser's cookie reads, and nothing else"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRoute(Route):
+    """A route that answers for people's eyes: a page, or what belongs to one."""
+
+    media: str
+    #: Whether a browser signs in here: it comes with a ticket, and leaves with a cookie.
+    signs_in: bool = False
+    #: How a browser is told what went wrong here; everybody else gets the envelope.
+    refusal: Refusal | None = None
+
+    @property
+    def takes_tickets(self) -> bool:
+        """Whether a browser may come with `?ticket=`."""
+        return self.signs_in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
@@ -151,6 +152,7 @@ class BodyReader:
     """Reads a JSON body into a struct."""
 
     def __init__(self, shape: type[Any]) -> None:
+        self._shape = shape
         self._decode = msgspec.json.Decoder(shape).decode
 
     def read(self, raw: bytes) -> Any:
@@ -160,13 +162,39 @@ class BodyReader:
             if b"\\u0000" in raw and _holds_nul(msgspec.json.decode(raw)):
                 message = "The body holds a NUL character, which no value has."
                 raise Invalid(message)
-            return self._decode(raw)
+            return self._read(raw)
         except msgspec.ValidationError as error:
             what, field = explained(error)
             raise Invalid(f"The body is not what this address takes: {what}.", **_at(field)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             message = f"The body is not JSON: {error}."
             raise Malformed(message) from None
+
+    def _read(self, raw: bytes) -> Any:
+        try:
+            return self._decode(raw)
+        except msgspec.ValidationError:
+            # 5.0 is a whole number in JSON, also where null could stand instead.
+            if (whole := _whole_numbers(raw)) is None:
+                raise
+            return msgspec.convert(whole, self._shape)
+
+
+def _whole_numbers(raw: bytes) -> Any:
+    """The same JSON with every number that is whole as one; none where that makes no difference."""
+    found = 0
+
+    def number(text: str) -> float | int:
+        nonlocal found
+        value = float(text)
+        found += value.is_integer()
+        return int(value) if value.is_integer() else value
+
+    try:
+        value = json.loads(raw, parse_float=number)
+    except (ValueError, RecursionError):
+        return None
+    return value if found else None
 
 
 def _holds_nul(value: object) -> bool:

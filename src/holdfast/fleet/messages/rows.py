@@ -9,13 +9,11 @@ from holdfast.core.store.sql import load
 from holdfast.fleet.messages import evidence, words
 from holdfast.fleet.messages.kinds import MESSAGE, Saying
 from holdfast.fleet.messages.words import AFTER, BEFORE, OVER, Kind, State
-from holdfast.notify.notices import raise_notice, resolve
 
 if TYPE_CHECKING:
     from holdfast.core.store.port import Reader, Row, Unit
 
 SQL = load("holdfast.fleet.messages", "messages.sql")
-_SHOWN = 60
 
 
 def topic(session: str) -> str:
@@ -64,7 +62,7 @@ def given(unit: Unit, message: int, launch: int, offset: int = 0) -> bool:
 
 
 def move(unit: Unit, message: int, start: State, end: State, reason: str | None) -> bool:
-    """Move a message that is where it is thought to be; whether it was. An end that nobody can know is told to people.
+    """Move a message that is where it is thought to be; whether it was. Reactions are told of it.
 
     What was left out of its text stays in its reason.
     """
@@ -75,10 +73,7 @@ def move(unit: Unit, message: int, start: State, end: State, reason: str | None)
     said = words.reason_of(reason, row["reason"])
     if not unit.run(SQL.move, id=message, start=start, end=end, reason=said, at=unit.at):
         return False
-    if end == "unknown":
-        _tell(unit, row, reason or "")
-    elif start == "unknown":
-        resolve(unit, _notice(message))
+    _tell(unit, row, end)
     if row["kind"] == "notice" and end in OVER:
         look_again(unit, row["session"])  # what was said before it has waited for that
     return True
@@ -141,21 +136,8 @@ def by_id(reader: Reader, message: int) -> Row | None:
     return reader.one(SQL.by_id, id=message)
 
 
-def _notice(message: int) -> str:
-    return f"delivery-unknown:{message}"
+def _tell(unit: Unit, row: Row, end: State) -> None:
+    """Reactions learn of it: people are told of an end that nobody can know, and that is over when it is known."""
+    from holdfast.fleet.reactions import door  # noqa: PLC0415 - it takes messages back
 
-
-def _tell(unit: Unit, row: Row, why: str) -> None:
-    text = unit.one(SQL.by_id, id=row["id"])
-    shown = " ".join(str(text["text"] if text else "")[:_SHOWN].split())
-    raise_notice(
-        unit,
-        kind="delivery-unknown",
-        subject=f"session:{row['session']}",
-        key=_notice(row["id"]),
-        text=(
-            f"Whether message {row['id']} ({shown}) has reached the agent of {row['session']} is unknown: {why}. "
-            f"Look at it with `holdfast attach {row['session']}`; it is not sent again by itself."
-        ),
-        scope=row["project"],
-    )
+    door.message_moved(unit, row["id"], row["session"], row["state"], end)

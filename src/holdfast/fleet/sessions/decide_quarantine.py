@@ -152,7 +152,7 @@ def _judged(facts: Facts, episode: Episode, now: str) -> tuple[Facts, tuple[Effe
     if episode.escalated_at is not None:
         return facts, ()
     facts = msgspec.structs.replace(facts, episode=msgspec.structs.replace(episode, escalated_at=now))
-    return facts, (Page("agent-stuck", _words(facts, episode)),)
+    return facts, (Page("agent-stuck", words(facts, episode)),)
 
 
 def _evidence(facts: Facts, episode: Episode, **more: Any) -> Mapping[str, Any]:
@@ -174,7 +174,8 @@ def _digest(facts: Facts, cause: Cause) -> str:
     return hashlib.sha256(msgspec.json.encode([cause, said])).hexdigest()[:16]
 
 
-def _words(facts: Facts, episode: Episode) -> str:
+def words(facts: Facts, episode: Episode) -> str:
+    """What people are told of an episode."""
     if episode.cause == "silence":
         minutes = round(facts.watch.quiet / 60)
         return (

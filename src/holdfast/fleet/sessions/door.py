@@ -13,7 +13,9 @@ from holdfast.core.propagation import queue
 from holdfast.core.redact import plain, redact
 from holdfast.fleet.agents.declare import SIGNAL_KINDS, SignalKind
 from holdfast.fleet.agents.registry import agent
+from holdfast.fleet.forges import triggers
 from holdfast.fleet.messages import rows as messages
+from holdfast.fleet.reactions import door as reactions
 from holdfast.fleet.sagas.kinds import KILL, Ending
 from holdfast.fleet.sessions import rows
 from holdfast.fleet.sessions.decider import decide
@@ -32,7 +34,6 @@ from holdfast.fleet.sessions.facts import (
 )
 from holdfast.fleet.sessions.transitions import TERMINAL
 from holdfast.fleet.signals.spool import shortened
-from holdfast.notify.notices import raise_notice
 
 if TYPE_CHECKING:
     from holdfast.core.store.port import Reader, Row, Unit
@@ -69,10 +70,7 @@ def _take(unit: Unit, row: Row, before: Facts, observation: Observation) -> Deci
     for effect in decision.effects:
         match effect:
             case Page():
-                number = after.episode.number if after.episode is not None else 0
-                key = f"{effect.kind}:{after.id}:{number}"
-                subject = f"session:{after.id}"
-                raise_notice(unit, kind=effect.kind, subject=subject, key=key, text=effect.text, scope=row["project"])
+                pass  # the reactions, below, find the episode escalated, and tell of it once
             case Unblocked():
                 messages.look_again(unit, after.id)
             case Reap():
@@ -88,7 +86,22 @@ def _take(unit: Unit, row: Row, before: Facts, observation: Observation) -> Deci
     over = after.state in TERMINAL and after.state != before.state
     if after.alive_since != before.alive_since or over:
         messages.look_again(unit, after.id)
+    triggers.session_moved(unit, row, before, after)
+    if _standing(after) != _standing(before):
+        reactions.react(unit, after.id)
     return decision
+
+
+def _standing(facts: Facts) -> tuple[object, ...]:
+    """What of a session reactions go by; signs of life alone are none of it."""
+    said, episode = facts.activity, facts.episode
+    return (
+        facts.state,
+        said and said.state,
+        facts.alive_since,
+        facts.launch,
+        episode and (episode.number, episode.escalated_at, episode.closed_at),
+    )
 
 
 def _end_launch(unit: Unit, facts: Facts, observation: Observation) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from holdfast.fleet.pulls import rows as pulls
+from holdfast.fleet.pulls.status import status as standing
 from holdfast.fleet.sessions import admission, door, rows
 from holdfast.fleet.sessions import explain as explanation
 from holdfast.fleet.sessions.facts import Facts
-from holdfast.fleet.sessions.status import shown
+from holdfast.fleet.sessions.status import PullState, shown
 
 if TYPE_CHECKING:
     from holdfast.core.store.port import Reader, Row
+    from holdfast.fleet.pulls.facts import Pull
     from holdfast.fleet.sessions.admission import Caps
 
 SQL = rows.SQL
@@ -46,7 +50,8 @@ _PLAIN = (
 def session(reader: Reader, session_id: str, now: str, caps: Caps | None = None) -> dict[str, Any]:
     """One session; `caps` tell why it waits, if it does."""
     row, facts = door.need(reader, session_id)
-    return _shown(row, facts, now, admission.reasons(reader, caps))
+    found = pulls.heads(reader, reader.all(pulls.SQL.of_session, session=session_id))
+    return _shown(row, facts, now, admission.reasons(reader, caps), found)
 
 
 def sessions(
@@ -56,13 +61,33 @@ def sessions(
     queued = admission.reasons(reader, caps)
     found = reader.all(SQL.page, after=after, limit=limit, project=project)
     episodes = {row["session"]: row for row in reader.all(SQL.open_episodes)}
-    return [_shown(row, rows.facts_of(row, episodes.get(row["id"])), now, queued) for row in found]
+    theirs = _pulls_of(reader, [row["id"] for row in found])
+    return [
+        _shown(row, rows.facts_of(row, episodes.get(row["id"])), now, queued, theirs.get(row["id"], ()))
+        for row in found
+    ]
+
+
+def _pulls_of(reader: Reader, sessions: Sequence[str]) -> dict[str, list[Pull]]:
+    if not sessions:
+        return {}
+    found: dict[str, list[Pull]] = {}
+    for pull in pulls.heads(reader, reader.all(pulls.SQL.of_sessions, first=min(sessions), last=max(sessions))):
+        found.setdefault(pull.session, []).append(pull)
+    return found
 
 
 def explain(reader: Reader, session_id: str, now: str, caps: Caps | None = None) -> dict[str, Any]:
     """How the status of one session came about, as JSON and in lines."""
     row, facts = door.need(reader, session_id)
-    explained = explanation.explain(facts, now, queued=_is_queued(row), owed=_owed(reader, row, caps))
+    found = pulls.heads(reader, reader.all(pulls.SQL.of_session, session=session_id))
+    explained = explanation.explain(
+        facts,
+        now,
+        queued=_is_queued(row),
+        owed=_owed(reader, row, caps),
+        pulls=[_Standing(pull) for pull in found],
+    )
     return {**msgspec.to_builtins(explained), "lines": explained.lines()}
 
 
@@ -87,9 +112,22 @@ def _is_queued(row: Row) -> bool:
     return row["wanted"] == "spawn" and row["admitted_at"] is None
 
 
-def _shown(row: Row, facts: Facts, now: str, queued: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A pull as the rules of the status see it."""
+
+    pull: Pull
+
+    @property
+    def status(self) -> PullState:
+        return standing(self.pull)
+
+
+def _shown(
+    row: Row, facts: Facts, now: str, queued: Mapping[str, tuple[int, str]], theirs: Sequence[Pull]
+) -> dict[str, Any]:
     place, why = queued.get(row["id"], (None, None))
-    derived = shown(facts, now, queued=_is_queued(row))
+    derived = shown(facts, now, queued=_is_queued(row), pulls=[_Standing(pull) for pull in theirs])
     episode = facts.quarantine
     return {name: row[name] for name in _PLAIN} | {
         "status": derived.status,
@@ -107,5 +145,8 @@ def _shown(row: Row, facts: Facts, now: str, queued: Mapping[str, tuple[int, str
             "evidence_hash": episode.evidence_hash,
             "escalated_at": episode.escalated_at,
         },
-        "pulls": [],
+        "pulls": [
+            {"id": pull.id, "state": pull.state, "status": standing(pull), "head": pull.head, "url": pull.url}
+            for pull in theirs
+        ],
     }

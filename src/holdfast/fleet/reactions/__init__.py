@@ -1,0 +1,1 @@
+"""Reactions: what facts of sessions and pulls owe to agents and to people, once."""

@@ -1,0 +1,1 @@
+-- The page keeps nothing: it shows what others keep.
