@@ -201,6 +201,14 @@ async def test_of_two_pulls_that_break_each_other_one_lands(forge: Forge) -> Non
     assert git(forge.repo, "ls-tree", "--name-only", "main").split().count("two") == 0
 
 
+async def test_a_check_that_takes_its_own_folder_away_comes_to_its_end(forge: Forge) -> None:
+    await forge.project('rm -rf "$PWD"; read line < /dev/null; exit 1', "true")
+    async with forge.up():
+        pull = await forge.opened()
+    assert {check.name: check.state for check in pull.head_checks}["true"] in {"passed", "failed", "errored"}
+    assert all(check.finished_at is not None for check in pull.head_checks)
+
+
 async def test_a_merge_of_what_failed_is_refused_at_once(forge: Forge) -> None:
     await forge.project("exit 1")
     async with forge.up():
@@ -210,7 +218,12 @@ async def test_a_merge_of_what_failed_is_refused_at_once(forge: Forge) -> None:
             await forge.merge()
 
 
-async def test_a_refused_merge_says_why_on_its_pull_until_something_moves(forge: Forge) -> None:
+@pytest.mark.guards(
+    "What a person was refused stays with the pull until they ask again, also when the base moves meanwhile.",
+    against="A merge is refused, and a moment later nothing tells why it did not happen.",
+    breaks=("forge-forgets-what-it-refused",),
+)
+async def test_a_refused_merge_says_why_on_its_pull_until_it_is_asked_again(forge: Forge) -> None:
     await forge.project()
     async with forge.up():
         await forge.opened()
@@ -220,6 +233,9 @@ async def test_a_refused_merge_says_why_on_its_pull_until_something_moves(forge:
         assert (pull.state, pull.wanted) == ("open", None)
         assert "git -C" in (pull.refused or "")
         git(forge.repo, "checkout", "-q", "--", "readme.md")
+        git(forge.repo, "commit", "-q", "--allow-empty", "-m", "elsewhere")
+        moved = await forge.until(lambda now: now.base_commit != pull.base_commit)
+        assert moved.refused == pull.refused
         await forge.merge()
         assert (await forge.until(lambda pull: pull.state == "merged")).refused is None
 
