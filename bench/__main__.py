@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from datetime import UTC, datetime
@@ -77,7 +78,7 @@ def main() -> None:
     report.save(text, RESULTS / "latest.json")
     report.save(text, RESULTS / f"{machine['measured_at'].replace(':', '')}.json")
     if given.page:
-        report.save(report.page(figures, machine), given.page)
+        report.save(report.page(figures, machine, shlex.join(sys.argv[1:])), given.page)
     if given.json:
         print(text)
         return
