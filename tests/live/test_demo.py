@@ -28,7 +28,7 @@ def holdfast(shop: Fleet, *words: str) -> str:
 
 def by_demo(shop: Fleet) -> None:
     """As `holdfast up --demo` does it."""
-    shop.daemon.words = ("--demo",)
+    shop.daemon.words = (*shop.daemon.words, "--demo")
     shop.up()
 
 

@@ -220,7 +220,8 @@ def test_a_hook_that_is_interrupted_ends_well_and_counts_what_it_could_not_say(c
         assert process.stdout.read() == b""
         assert process.wait(30) == 0
     batch = caller.spool.read("a-1")
-    assert (batch.signals, batch.dropped) == ((), 1)
+    # It waits for the other half for a moment only: if that was over before we came, it has said what it had.
+    assert len(batch.signals) + batch.dropped == 1
 
 
 @pytest.mark.parametrize("launch", ["", "x", "-1", "1e3", "²", "9" * 30])
