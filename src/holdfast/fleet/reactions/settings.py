@@ -12,7 +12,7 @@ from msgspec import Meta
 from holdfast.core.errors import Invalid
 from holdfast.core.web.words import spelled
 
-_WORDS = spelled(r"\S", "some words")
+_WORDS = spelled(r"^[^\x00]*[^\s\x00][^\x00]*$(?!\n)", "some words, without NUL")
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from holdfast.core.web.shapes import LABEL, PLAIN, PageQuery
+from holdfast.core.web.shapes import END, LABEL, PLAIN, PageQuery
 from holdfast.core.web.words import spelled
 from holdfast.fleet.forges.port import MergeHow
 from holdfast.fleet.projects import Id
@@ -25,9 +25,9 @@ from holdfast.fleet.pulls.facts import (
 from holdfast.fleet.sessions.status import PullState
 from holdfast.fleet.web.shapes import SessionId
 
-_READABLE = spelled(
-    r"[^\s\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]", "text with something to read"
-)
+_UNREADABLE = r"\s\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+_READABLE = spelled(rf"^[^\x00]*[^{_UNREADABLE}][^\x00]*" + END, "text with something to read, without NUL")
+_NO_NUL = spelled(r"^[^\x00]*" + END, "text without NUL")
 Said = Annotated[str, Meta(max_length=BODY_CHARACTERS, pattern=_READABLE)]
 Author = Annotated[
     str, Meta(min_length=1, max_length=100, pattern=LABEL, description="Who says it; the token without.")
@@ -176,7 +176,7 @@ class ReviewBody(msgspec.Struct, forbid_unknown_fields=True):
     """A verdict, and why."""
 
     verdict: Literal["approve", "request_changes"]
-    text: Annotated[str, Meta(max_length=BODY_CHARACTERS)] = ""
+    text: Annotated[str, Meta(max_length=BODY_CHARACTERS, pattern=_NO_NUL)] = ""
     author: Author | None = None
 
 
